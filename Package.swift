@@ -1,0 +1,100 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+/// Settings of every Swift target: language mode 6, warnings are errors, imports do not leak.
+let strict: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .treatAllWarnings(as: .error),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableUpcomingFeature("InferIsolatedConformances"),
+]
+
+/// Kernel targets: one source, one instruction set each, chosen at run time. `-O` keeps debug tests fast.
+func kernelSettings(_ architecture: String?) -> [SwiftSetting] {
+    guard let architecture else { return strict + [.unsafeFlags(["-O"])] }
+    #if arch(x86_64)
+        return strict + [.unsafeFlags(["-O", "-Xcc", "-march=\(architecture)"])]
+    #else
+        return strict + [.unsafeFlags(["-O"])]
+    #endif
+}
+
+func module(_ name: String, _ dependencies: [Target.Dependency] = [], settings: [SwiftSetting] = strict) -> Target {
+    .target(name: name, dependencies: dependencies, swiftSettings: settings)
+}
+
+func tests(_ module: String, _ dependencies: [Target.Dependency] = []) -> Target {
+    .testTarget(
+        name: "\(module)Tests", dependencies: [.byName(name: module)] + dependencies, swiftSettings: strict)
+}
+
+let protobuf: Target.Dependency = .product(name: "SwiftProtobuf", package: "swift-protobuf")
+let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
+
+let package = Package(
+    name: "atoll",
+    products: [.executable(name: "atoll", targets: ["atoll"])],
+    dependencies: [
+        // Command line: help, completion and validation in the form users know.
+        .package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2"),
+        // Wire headers: the runtime only; generated code is committed.
+        .package(url: "https://github.com/apple/swift-protobuf", exact: "1.39.0"),
+        // Leveled, structured log lines of the daemon.
+        .package(url: "https://github.com/apple/swift-log", exact: "1.16.2"),
+        // Specs and config are YAML.
+        .package(url: "https://github.com/jpsim/Yams", exact: "6.2.2"),
+    ],
+    targets: [
+        // System libraries, lowest first. No `link` lines: pkg-config decides.
+        .systemLibrary(name: "CSodium", pkgConfig: "libsodium", providers: [.apt(["libsodium-dev"])]),
+        .systemLibrary(name: "CUV", pkgConfig: "libuv", providers: [.apt(["libuv1-dev"])]),
+        .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
+        .systemLibrary(name: "COpenBLAS", pkgConfig: "openblas", providers: [.apt(["libopenblas-dev"])]),
+        // Vector header and the kernels built once per instruction set.
+        .target(name: "CVector"),
+        module("NumericsBaseline", ["CVector"], settings: kernelSettings(nil)),
+        module("NumericsV3", ["CVector"], settings: kernelSettings("x86-64-v3")),
+        module("NumericsV4", ["CVector"], settings: kernelSettings("x86-64-v4")),
+        module("Numerics", ["CVector", "COpenBLAS", "NumericsBaseline", "NumericsV3", "NumericsV4"]),
+        // Data and models.
+        module("JSONText"),
+        module("Tokenizing", ["JSONText"]),
+        module("Corpus", ["Numerics", "Tokenizing"]),
+        module("LanguageModel", ["Numerics"]),
+        module("Checkpoint", ["JSONText", "Numerics", "LanguageModel", "Tokenizing"]),
+        // Synchronization.
+        module("Compression", ["CSodium", "CZstd", "Numerics"]),
+        module("OuterSync", ["Compression", "Numerics"]),
+        module("Experts", ["Checkpoint", "LanguageModel", "Numerics", "JSONText"]),
+        // Network and swarm: pure state machines.
+        module("PeerNet", ["CSodium", protobuf]),
+        module("Swarm", ["CSodium", "Compression", "OuterSync", "PeerNet", protobuf]),
+        // Drivers.
+        module("Transport", ["CUV", "CSodium", "PeerNet"]),
+        module("Simulation", ["Compression", "OuterSync", "PeerNet", "Swarm"]),
+        // Composition.
+        module(
+            "NodeService",
+            [
+                "Numerics", "Tokenizing", "Corpus", "LanguageModel", "Checkpoint", "Compression", "OuterSync", "Experts",
+                "JSONText", "PeerNet", "Swarm", "Transport", logging, .product(name: "Yams", package: "Yams"),
+            ]),
+        .executableTarget(
+            name: "atoll",
+            dependencies: [
+                "NodeService", "Simulation", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            path: "node", exclude: [], swiftSettings: strict),
+        // Tests.
+        tests("Numerics"), tests("JSONText"), tests("Tokenizing"), tests("Corpus", ["Tokenizing"]),
+        tests("LanguageModel", ["Numerics"]), tests("Checkpoint", ["LanguageModel", "JSONText", "Numerics", "Tokenizing"]),
+        tests("Compression"), tests("OuterSync", ["Compression"]),
+        tests("Experts", ["Checkpoint", "LanguageModel", "Numerics"]), tests("PeerNet"),
+        tests("Swarm", ["Compression", "OuterSync", "PeerNet"]), tests("Transport", ["PeerNet"]),
+        tests("Simulation", ["Swarm", "OuterSync", "PeerNet", "Compression"]), tests("NodeService"),
+        .testTarget(name: "TidyTests", swiftSettings: strict),
+        .testTarget(name: "IntegrationTests", dependencies: ["atoll"], swiftSettings: strict),
+    ]
+)

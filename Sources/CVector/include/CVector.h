@@ -1,0 +1,3 @@
+#ifndef ATOLL_CVECTOR_H
+#define ATOLL_CVECTOR_H
+#endif

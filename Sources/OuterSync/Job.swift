@@ -1,0 +1,145 @@
+package import Compression
+
+/// What a member had done, at its snapshot, since the fragment's last final commit that lists it.
+package struct TrainingShare: Hashable, Sendable {
+    /// Tokens trained.
+    package var tokens: UInt64
+    /// Inner steps taken; at least 1 wherever tokens is.
+    package var steps: UInt64
+
+    /// Wraps the two counts.
+    package init(tokens: UInt64, steps: UInt64) {
+        self.tokens = tokens
+        self.steps = steps
+    }
+}
+
+/// A content-addressed byte string and its size on the wire.
+package struct BlobReference: Hashable, Sendable {
+    /// BLAKE2b-256 of the bytes as they travel.
+    package var digest: Digest
+    /// Size in bytes; a receiver allocates no more.
+    package var byteCount: Int
+
+    /// Wraps digest and size.
+    package init(digest: Digest, byteCount: Int) {
+        self.digest = digest
+        self.byteCount = byteCount
+    }
+}
+
+/// One member's contribution for the tiles of one owner.
+package struct ContributionReference: Hashable, Sendable {
+    /// The contributor's position among the round's members.
+    package var member: Int
+    /// Its training since the last final commit.
+    package var share: TrainingShare
+    /// The encoded tiles (blob).
+    package var blob: BlobReference
+
+    /// Wraps the three.
+    package init(member: Int, share: TrainingShare, blob: BlobReference) {
+        self.member = member
+        self.share = share
+        self.blob = blob
+    }
+}
+
+/// One owner's aggregated result in a commit: its tiles, who is in it, and the payload.
+package struct CommittedPayload: Hashable, Sendable {
+    /// The tiles that the payload covers, ascending.
+    package var tiles: [TileIndex]
+    /// The contributors in the mean, in member order, with their training.
+    package var shares: [TrainingShare]
+    /// The encoded mean (blob).
+    package var blob: BlobReference
+
+    /// Wraps the three.
+    package init(tiles: [TileIndex], shares: [TrainingShare], blob: BlobReference) {
+        self.tiles = tiles
+        self.shares = shares
+        self.blob = blob
+    }
+}
+
+/// Everything that the outer step of one round reads besides the previous head and the payloads' bytes.
+package struct OuterStepDescription: Hashable, Sendable {
+    /// The payloads, in owner order; tiles in none of them stay as they are, bit for bit.
+    package var payloads: [CommittedPayload]
+    /// The scalars leaf of the new head, opaque here (round, tokens, slot, voters: Swarm writes them).
+    package var scalars: [UInt8]
+
+    /// Wraps the two.
+    package init(payloads: [CommittedPayload], scalars: [UInt8]) {
+        self.payloads = payloads
+        self.scalars = scalars
+    }
+}
+
+/// What a snapshot of a head consists of: enough to verify it against the head's digest and to fetch it tile by tile.
+package struct SnapshotManifest: Hashable, Sendable {
+    /// The head's scalars leaf.
+    package var scalars: [UInt8]
+    /// Per tile the blob that holds Theta, v and the version; its digest is the tile's leaf in the head's tree.
+    package var tiles: [BlobReference]
+
+    /// Wraps the two.
+    package init(scalars: [UInt8], tiles: [BlobReference]) {
+        self.scalars = scalars
+        self.tiles = tiles
+    }
+}
+
+/// Arithmetic that a core asks its driver to do beside training; a job's result depends on nothing but the job and the
+/// bytes that it names.
+package enum Job: Hashable, Sendable {
+    /// Encode base head minus the snapshotted live value, once per owner.
+    /// `assignment[i]` lists the tiles of member i (empty lists give no blob).
+    case encodeContribution(fragment: FragmentIndex, round: RoundIndex, assignment: [[TileIndex]])
+    /// Check and average contributions for some tiles, and encode the mean once.
+    case aggregate(fragment: FragmentIndex, round: RoundIndex, tiles: [TileIndex], contributions: [ContributionReference])
+    /// Compute the head that follows `base` and keep it as a candidate until `adopt` or `discard`.
+    case outerStep(fragment: FragmentIndex, base: Digest, step: OuterStepDescription)
+    /// Make the candidate `head` the fragment's current head and store it durably.
+    case adopt(fragment: FragmentIndex, head: Digest)
+    /// Forget the candidate `head`.
+    case discard(fragment: FragmentIndex, head: Digest)
+    /// Store the current head as blobs for joiners.
+    case captureSnapshot(fragment: FragmentIndex)
+    /// Replace the current head by a fetched and verified snapshot, durably.
+    case installSnapshot(fragment: FragmentIndex, manifest: SnapshotManifest)
+}
+
+/// What came of a `Job`.
+package enum JobResult: Hashable, Sendable {
+    /// The blobs, per owner as in the assignment; nil where the assignment was empty.
+    case contributionEncoded([BlobReference?])
+    /// The encoded mean, the members in it, and those refused with the reason.
+    case aggregated(blob: BlobReference, members: [Int], refused: [RefusedContribution])
+    /// The digest of the candidate head.
+    case outerStepped(head: Digest)
+    /// The head is current and durable.
+    case adopted
+    /// The candidate is gone.
+    case discarded
+    /// The snapshot's blobs are stored.
+    case snapshotCaptured(SnapshotManifest)
+    /// The snapshot is the current head now, with this digest.
+    case snapshotInstalled(head: Digest)
+    /// The job could not be done: a payload did not decode, a blob was missing, the disk was full.
+    case failed(reason: String)
+}
+
+/// A contribution that the owner left out, and why.
+package struct RefusedContribution: Hashable, Sendable {
+    /// The contributor's position among the round's members.
+    package var member: Int
+    /// The rule that it broke, in words.
+    package var reason: String
+
+    /// Wraps the two.
+    package init(member: Int, reason: String) {
+        self.member = member
+        self.reason = reason
+    }
+}

@@ -1,0 +1,138 @@
+package import Compression
+package import OuterSync
+package import PeerNet
+
+/// Names one asynchronous request of the core to its driver; never reused by one core.
+package struct Token: Hashable, Sendable {
+    /// The raw number.
+    package let value: UInt64
+    /// Wraps a raw number.
+    package init(_ value: UInt64) { self.value = value }
+}
+
+/// A record that must be on disk before anything that depends on it leaves the node.
+package enum DurableRecord: Hashable, Sendable {
+    /// A signed message of this node (plan, join, commit, ack), as sent: replayed byte for byte after a restart.
+    case slot([UInt8])
+    /// A final commit with its acks: the next link of its fragment's ledger.
+    case final(FragmentIndex, RoundIndex, [UInt8])
+    /// Addresses of a member, to dial after a restart.
+    case peer(PeerID, [Multiaddr])
+}
+
+/// What the trainer must do with a new head, at a step boundary.
+package struct HeadApplication: Hashable, Sendable {
+    /// The fragment.
+    package var fragment: FragmentIndex
+    /// The round whose head is applied; the driver's current head of the fragment is that round's or a later one's.
+    package var round: RoundIndex
+    /// Tiles to blend: live = alpha * live + (1 - alpha) * Theta. Empty with `overwrite`.
+    package var blendedTiles: [TileIndex]
+    /// Weight that the live value keeps, in [0, 1).
+    package var alpha: Float
+    /// Replace the whole live fragment by Theta instead of blending.
+    package var overwrite: Bool
+    /// The earliest total step count at which to apply (the snapshot's step plus tau).
+    package var notBeforeStep: UInt64
+
+    /// Wraps the fields.
+    package init(
+        fragment: FragmentIndex, round: RoundIndex, blendedTiles: [TileIndex], alpha: Float, overwrite: Bool,
+        notBeforeStep: UInt64
+    ) {
+        self.fragment = fragment
+        self.round = round
+        self.blendedTiles = blendedTiles
+        self.alpha = alpha
+        self.overwrite = overwrite
+        self.notBeforeStep = notBeforeStep
+    }
+}
+
+/// The trainer's counters at a step boundary; both only rise, across restarts too.
+package struct TrainingProgress: Hashable, Sendable {
+    /// Inner steps of this node in this swarm.
+    package var steps: UInt64
+    /// Tokens of this node in this swarm.
+    package var tokens: UInt64
+
+    /// Wraps the two.
+    package init(steps: UInt64, tokens: UInt64) {
+        self.steps = steps
+        self.tokens = tokens
+    }
+}
+
+extension NodeCore {
+    /// What can happen to a node.
+    package enum Input: Sendable {
+        /// An authenticated connection to a peer is up (or one more is; the driver keeps one).
+        case connected(PeerID, addresses: [Multiaddr])
+        /// The last connection to a peer is gone.
+        case disconnected(PeerID)
+        /// A control message of at most `Limits.messageBytesMax` arrived on `/atoll/swarm/1.0.0`.
+        case received(from: PeerID, message: [UInt8])
+        /// A blob asked for with `.fetch` is on disk, durably, and its digest is right.
+        case fetched(Digest)
+        /// A `.fetch` failed: the peer has no such blob, sent a wrong one, or is gone.
+        case fetchFailed(Digest, from: PeerID, reason: String)
+        /// A record is on disk.
+        case persisted(Token)
+        /// A record cannot be written: train on, sign nothing.
+        case persistFailed(Token, reason: String)
+        /// A job ended.
+        case computed(Token, JobResult)
+        /// The trainer copied its live fragment at a step boundary (`nil`: it could not).
+        case snapshotTaken(FragmentIndex, RoundIndex, TrainingProgress?)
+        /// The trainer applied a head.
+        case applied(FragmentIndex, RoundIndex, TrainingProgress)
+        /// The trainer finished a step.
+        case trained(TrainingProgress)
+        /// A timer set with `.setTimer` fired.
+        case timerFired(Timer)
+        /// The driver is about to stop: say goodbye.
+        case stopping
+    }
+
+    /// What the driver must now do, in order.
+    package enum Output: Hashable, Sendable {
+        /// Send a control message to one peer, if connected; silently dropped if not.
+        case send(to: PeerID, message: [UInt8])
+        /// Send a control message to every member of the swarm that can be reached (gossip will carry these).
+        case publish(message: [UInt8])
+        /// Connect to a peer, unless connected; try the addresses in order, with back-off across calls.
+        case dial(PeerID, [Multiaddr])
+        /// Drop a peer that broke a rule.
+        case disconnect(PeerID, reason: String)
+        /// Fetch a blob of exactly `byteCount` bytes; store it durably; answer `.fetched` or `.fetchFailed`.
+        /// If the blob is already here, answer `.fetched` at once.
+        case fetch(Digest, byteCount: Int, from: PeerID)
+        /// A blob is no longer needed.
+        case dropBlob(Digest)
+        /// Write durably, then answer `.persisted(token)`. Records are kept in the order given.
+        case persist(DurableRecord, then: Token)
+        /// Forget slot records of this fragment up to and including this round: its commit is final and durable.
+        case pruneSlots(FragmentIndex, through: RoundIndex)
+        /// Do some arithmetic beside training, in the order given per fragment, then answer `.computed(token, …)`.
+        case compute(Job, then: Token)
+        /// At the next step boundary copy the live fragment, keep it under (fragment, round), answer `.snapshotTaken`.
+        case takeSnapshot(FragmentIndex, RoundIndex)
+        /// Forget the copy.
+        case releaseSnapshot(FragmentIndex, RoundIndex)
+        /// Apply a head to the live model at a step boundary, answer `.applied`. A later application of the same
+        /// fragment replaces one that has not happened yet.
+        case apply(HeadApplication)
+        /// The branch's committed tokens, on which learning rate and weight decay depend.
+        case setCommittedTokens(UInt64)
+        /// The token budget is reached: finish the running step and train no more.
+        case stopTraining
+        /// The last round of every fragment is final and adopted: the heads are the model.
+        case finished
+        /// Fire `.timerFired(timer)` at `at`; replaces an earlier setting of the same timer.
+        case setTimer(Timer, at: Moment)
+        /// Forget a timer.
+        case cancelTimer(Timer)
+        /// Something worth a log line, metric or status field.
+        case event(Event)
+    }
+}
