@@ -1,0 +1,40 @@
+# make build   the release binary: build/atoll
+# make demo    four nodes train one model on this machine, about six minutes
+# make test    everything that CI runs
+# make check   by hand before an issue is closed: debug tests, thread and address sanitizers
+# make interop against other implementations (needs PyPI)
+
+SWIFT_TEST_FLAGS = -c release -Xswiftc -enable-testing --scratch-path .build-test
+export SWIFT_BACKTRACE = enable=no
+
+.PHONY: build demo test check interop format clean
+
+build:
+	@.ci/prerequisites
+	swift build -c release --static-swift-stdlib --product atoll
+	@mkdir -p build
+	@install -m 755 "$$(swift build -c release --static-swift-stdlib --show-bin-path)/atoll" build/atoll
+	@echo "built build/atoll"
+
+demo: build
+	build/atoll testnet demo --out build/demo
+
+test:
+	@.ci/prerequisites
+	swift format lint --strict --recursive --configuration .swift-format Package.swift Sources Tests node
+	swift test $(SWIFT_TEST_FLAGS)
+
+check:
+	@.ci/prerequisites
+	swift test --scratch-path .build-debug
+	swift test --scratch-path .build-tsan --sanitize=thread --skip IntegrationTests
+	swift test --scratch-path .build-asan --sanitize=address -Xswiftc -use-ld=lld --skip IntegrationTests
+
+interop: build
+	testnets/peers/interop build/atoll
+
+format:
+	swift format -i --recursive --configuration .swift-format Package.swift Sources Tests node
+
+clean:
+	rm -rf .build .build-* build
