@@ -32,7 +32,10 @@ package protocol FragmentTrainer: AnyObject {
     /// Whether the optimizer state is too young for a contribution (see `rampSteps`).
     var isRamping: Bool { get }
 
-    /// Copies the live values of a fragment.
+    /// The number of parameters of a fragment.
+    func parameterCount(of fragment: FragmentIndex) -> Int
+
+    /// Copies the live values of a fragment; `values` holds `parameterCount(of:)` floats and may be uninitialized.
     func readFragment(_ fragment: FragmentIndex, into values: UnsafeMutableBufferPointer<Float>)
 
     /// live = alpha * live + (1 - alpha) * theta for the listed tiles; `theta` is the whole fragment.

@@ -1,0 +1,235 @@
+import Glibc
+package import OuterSync
+import PeerNet
+package import Swarm
+
+/// What the training thread tells the daemon.
+package enum TrainingEvent: Sendable {
+    /// A step ended.
+    case stepped(TrainingProgress, loss: Float, stepSeconds: Double)
+    /// The live fragment was copied at a step boundary; `contributes` is false while the optimizer ramps.
+    case snapshotTaken(FragmentIndex, RoundIndex, values: [Float], TrainingProgress, contributes: Bool)
+    /// A head was blended in or put in place.
+    case applied(FragmentIndex, RoundIndex, TrainingProgress)
+    /// The state at a step boundary, for the local snapshot: sections, progress and the base of every fragment.
+    case state([TrainerStateSection], TrainingProgress, bases: [TrainingBase])
+    /// Training cannot go on.
+    case failed(TrainingFailure)
+}
+
+/// On which head a live fragment is based.
+package struct TrainingBase: Hashable, Sendable {
+    /// The round of the head that the live fragment was last blended with or replaced by.
+    package var round: RoundIndex
+
+    /// Wraps the round.
+    package init(round: RoundIndex) { self.round = round }
+}
+
+/// Runs a trainer on a thread of its own: steps without end, and between two steps whatever the network asked for.
+///
+/// Training never waits for anything but this mailbox's lock. @unchecked Sendable: every mutable field is only touched
+/// under `mutex`, but for the trainer and the counters, which only the thread touches.
+package final class TrainingThread: @unchecked Sendable {
+    /// A request that is honoured at the next step boundary.
+    private enum Request {
+        case snapshot(FragmentIndex, RoundIndex)
+        case state
+    }
+
+    private struct PendingApplication {
+        var application: HeadApplication
+        var theta: [Float]
+    }
+
+    private let mutex: UnsafeMutablePointer<pthread_mutex_t>
+    private let wake: UnsafeMutablePointer<pthread_cond_t>
+    private var requests: [Request] = []
+    private var applications: [FragmentIndex: PendingApplication] = [:]
+    private var committedTokens: UInt64
+    private var training = false
+    private var ended = false
+    private let deliver: @Sendable (TrainingEvent) -> Void
+    private let clock = MonotonicClock()
+
+    /// Starts the thread, idle until `resume`.
+    ///
+    /// - Parameters:
+    ///   - bases: the round on which each live fragment is based.
+    ///   - makeTrainer: called once, on the thread; the trainer never leaves it.
+    ///   - deliver: receives the events in order, on the thread; must not block.
+    package init(
+        progress: TrainingProgress, bases: [TrainingBase], committedTokens: UInt64,
+        makeTrainer: @escaping @Sendable () throws(TrainingFailure) -> any FragmentTrainer,
+        deliver: @escaping @Sendable (TrainingEvent) -> Void
+    ) {
+        self.committedTokens = committedTokens
+        self.deliver = deliver
+        mutex = .allocate(capacity: 1)
+        wake = .allocate(capacity: 1)
+        pthread_mutex_init(mutex, nil)
+        pthread_cond_init(wake, nil)
+        let start = Start(thread: self, progress: progress, bases: bases, makeTrainer: makeTrainer)
+        var thread = pthread_t()
+        let status = pthread_create(
+            &thread, nil,
+            { argument in
+                guard let argument else { return nil }
+                let start = Unmanaged<Start>.fromOpaque(argument).takeRetainedValue()
+                start.thread.run(progress: start.progress, bases: start.bases, makeTrainer: start.makeTrainer)
+                return nil
+            }, Unmanaged.passRetained(start).toOpaque())
+        precondition(status == 0, "the system refused a thread (errno \(status))")
+        pthread_detach(thread)
+    }
+
+    deinit {
+        pthread_cond_destroy(wake)
+        pthread_mutex_destroy(mutex)
+        wake.deallocate()
+        mutex.deallocate()
+    }
+
+    /// Trains from now on.
+    package func resume() { change { $0.training = true } }
+
+    /// Trains no more after the running step; requests and applications are still honoured.
+    package func pause() { change { $0.training = false } }
+
+    /// Ends the thread after the running step.
+    package func end() { change { $0.ended = true } }
+
+    /// Sets the branch's committed tokens for the following steps.
+    package func setCommittedTokens(_ tokens: UInt64) { change { $0.committedTokens = tokens } }
+
+    /// Asks for a copy of a live fragment; answered by `.snapshotTaken`.
+    package func takeSnapshot(_ fragment: FragmentIndex, _ round: RoundIndex) {
+        change { $0.requests.append(.snapshot(fragment, round)) }
+    }
+
+    /// Asks for the trainer's state; answered by `.state`.
+    package func requestState() { change { $0.requests.append(.state) } }
+
+    /// Applies a head once its step has come; replaces an application of the same fragment that has not happened yet.
+    package func apply(_ application: HeadApplication, theta: [Float]) {
+        change { mailbox in
+            var pending = PendingApplication(application: application, theta: theta)
+            if let waiting = mailbox.applications[application.fragment]?.application {
+                // Neither an overwrite that was due nor a tile that was to be blended may be forgotten.
+                if waiting.overwrite { pending.application.overwrite = true }
+                let tiles = Set(waiting.blendedTiles).union(application.blendedTiles)
+                pending.application.blendedTiles = tiles.sorted()
+            }
+            mailbox.applications[application.fragment] = pending
+        }
+    }
+
+    private func change(_ body: (TrainingThread) -> Void) {
+        pthread_mutex_lock(mutex)
+        body(self)
+        pthread_cond_signal(wake)
+        pthread_mutex_unlock(mutex)
+    }
+
+    private final class Start {
+        let thread: TrainingThread
+        let progress: TrainingProgress
+        let bases: [TrainingBase]
+        let makeTrainer: @Sendable () throws(TrainingFailure) -> any FragmentTrainer
+
+        init(
+            thread: TrainingThread, progress: TrainingProgress, bases: [TrainingBase],
+            makeTrainer: @escaping @Sendable () throws(TrainingFailure) -> any FragmentTrainer
+        ) {
+            self.thread = thread
+            self.progress = progress
+            self.bases = bases
+            self.makeTrainer = makeTrainer
+        }
+    }
+}
+
+// What runs on the thread.
+extension TrainingThread {
+    private func run(
+        progress: TrainingProgress, bases: [TrainingBase],
+        makeTrainer: @Sendable () throws(TrainingFailure) -> any FragmentTrainer
+    ) {
+        var progress = progress
+        var bases = bases
+        do throws(TrainingFailure) {
+            let trainer = try makeTrainer()
+            while let work = nextWork(step: progress.steps) {
+                for pending in work.applications {
+                    perform(pending, on: trainer)
+                    let application = pending.application
+                    bases[application.fragment.value].round = application.round
+                    deliver(.applied(application.fragment, application.round, progress))
+                }
+                for request in work.requests { answer(request, from: trainer, progress: progress, bases: bases) }
+                guard work.trains else { continue }
+                let began = clock.now
+                let report = try trainer.step(committedTokens: work.committedTokens)
+                progress.steps += 1
+                progress.tokens += UInt64(report.tokens)
+                deliver(.stepped(progress, loss: report.loss, stepSeconds: (clock.now - began).inSeconds))
+            }
+        } catch {
+            deliver(.failed(error))
+        }
+    }
+
+    private struct Work {
+        var applications: [PendingApplication]
+        var requests: [Request]
+        var committedTokens: UInt64
+        var trains: Bool
+    }
+
+    /// Waits until there is something to do; nil at the end.
+    private func nextWork(step: UInt64) -> Work? {
+        pthread_mutex_lock(mutex)
+        defer { pthread_mutex_unlock(mutex) }
+        while true {
+            if ended { return nil }
+            // A paused trainer reaches no further step: what waits for one is due now.
+            let due = applications.values.filter { !training || $0.application.notBeforeStep <= step }
+                .sorted { $0.application.fragment < $1.application.fragment }
+            if training || !due.isEmpty || !requests.isEmpty {
+                for pending in due { applications[pending.application.fragment] = nil }
+                let work = Work(
+                    applications: due, requests: requests, committedTokens: committedTokens, trains: training)
+                requests.removeAll()
+                return work
+            }
+            pthread_cond_wait(wake, mutex)
+        }
+    }
+
+    private func perform(_ pending: PendingApplication, on trainer: any FragmentTrainer) {
+        let application = pending.application
+        pending.theta.withUnsafeBufferPointer { theta in
+            if application.overwrite {
+                trainer.replaceFragment(application.fragment, theta: theta)
+            } else {
+                trainer.blendFragment(
+                    application.fragment, tiles: application.blendedTiles, theta: theta, alpha: application.alpha)
+            }
+        }
+    }
+
+    private func answer(
+        _ request: Request, from trainer: any FragmentTrainer, progress: TrainingProgress, bases: [TrainingBase]
+    ) {
+        switch request {
+        case .snapshot(let fragment, let round):
+            let values = [Float](unsafeUninitializedCapacity: trainer.parameterCount(of: fragment)) { values, count in
+                count = trainer.parameterCount(of: fragment)
+                trainer.readFragment(fragment, into: UnsafeMutableBufferPointer(rebasing: values[..<count]))
+            }
+            deliver(.snapshotTaken(fragment, round, values: values, progress, contributes: !trainer.isRamping))
+        case .state:
+            deliver(.state(trainer.saveState(), progress, bases: bases))
+        }
+    }
+}
