@@ -1,0 +1,49 @@
+package import PeerNet
+
+/// How a `PeerHost` presents itself and how much it lets peers use.
+package struct PeerHostConfiguration: Sendable {
+    /// TCP addresses to listen on, such as `/ip4/127.0.0.1/tcp/0`; port 0 takes a free one. Empty: dial only.
+    package var listenAddresses: [Multiaddr]
+    /// Told to peers by identify, such as `atoll/0.1.0`.
+    package var agentVersion: String
+    /// Told to peers by identify; informative.
+    package var protocolVersion: String
+    /// What peers may use.
+    package var limits: HostLimits
+
+    /// Wraps the fields.
+    package init(
+        listenAddresses: [Multiaddr], agentVersion: String, protocolVersion: String = "atoll/1.0.0",
+        limits: HostLimits = HostLimits()
+    ) {
+        self.listenAddresses = listenAddresses
+        self.agentVersion = agentVersion
+        self.protocolVersion = protocolVersion
+        self.limits = limits
+    }
+}
+
+/// Bounds on what all peers together, and each one, may make a host hold.
+package struct HostLimits: Hashable, Sendable {
+    /// Open connections, half-open ones included; further inbound ones are closed at once.
+    package var connectionsMax = 256
+    /// Inbound connections that are not yet authenticated; further ones are closed at once.
+    package var pendingInboundConnectionsMax = 64
+    /// Bytes of control messages that wait for one peer, all protocols together; one more drops the connection.
+    package var messageQueueBytesMax = 8 << 20
+    /// Events that wait for `next()`; beyond it message streams are not read until the consumer catches up.
+    package var waitingEventsMax = 1024
+    /// Requests of this host to one peer that run at once; more wait in order.
+    package var outboundRequestsMax = 32
+    /// Requests of this host to one peer that may wait for their turn; one more fails.
+    package var waitingRequestsMax = 4096
+    /// Requests of one peer that are served at once; further ones are reset.
+    package var servedRequestsMax = 64
+    /// A request or a response that shows no progress for this long is abandoned.
+    package var stallTimeout: Duration = .seconds(60)
+    /// Time for resolving a name and connecting one address.
+    package var connectTimeout: Duration = .seconds(15)
+
+    /// The defaults.
+    package init() {}
+}
