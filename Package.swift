@@ -63,7 +63,7 @@ let package = Package(
         module("Tokenizing", ["JSONText"]),
         module("Corpus", ["Numerics", "Tokenizing"]),
         module("LanguageModel", ["Numerics"]),
-        module("Checkpoint", ["JSONText", "Numerics", "LanguageModel", "Tokenizing"]),
+        module("Checkpoint", ["CSodium", "JSONText", "Numerics", "LanguageModel", "Tokenizing"]),
         // Synchronization.
         module("Compression", ["CSodium", "CZstd", "Numerics"]),
         module("OuterSync", ["Compression", "Numerics"]),
