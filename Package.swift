@@ -61,7 +61,7 @@ let package = Package(
         // Data and models.
         module("JSONText"),
         module("Tokenizing", ["JSONText"]),
-        module("Corpus", ["Numerics", "Tokenizing"]),
+        module("Corpus", ["CSodium", "Numerics", "Tokenizing"]),
         module("LanguageModel", ["Numerics"]),
         module("Checkpoint", ["CSodium", "JSONText", "Numerics", "LanguageModel", "Tokenizing"]),
         // Synchronization.
@@ -88,7 +88,7 @@ let package = Package(
             ],
             path: "node", exclude: [], swiftSettings: strict),
         // Tests.
-        tests("Numerics"), tests("JSONText"), tests("Tokenizing"), tests("Corpus", ["Tokenizing"]),
+        tests("Numerics"), tests("JSONText"), tests("Tokenizing", ["JSONText"]), tests("Corpus", ["Tokenizing"]),
         tests("LanguageModel", ["Numerics"]), tests("Checkpoint", ["LanguageModel", "JSONText", "Numerics", "Tokenizing"]),
         tests("Compression"), tests("OuterSync", ["Compression"]),
         tests("Experts", ["Checkpoint", "LanguageModel", "Numerics"]), tests("PeerNet"),
