@@ -12,8 +12,9 @@ package struct Token: Hashable, Sendable {
 
 /// A record that must be on disk before anything that depends on it leaves the node.
 package enum DurableRecord: Hashable, Sendable {
-    /// A signed message of this node (plan, join, commit, ack), as sent: replayed byte for byte after a restart.
-    case slot([UInt8])
+    /// A signed message of this node (plan, join, roster, result, commit, ack) as sent, or a commit that it is about
+    /// to ack, for a round of a fragment (the key for `.pruneSlots`): handed back byte for byte after a restart.
+    case slot(FragmentIndex, RoundIndex, [UInt8])
     /// A final commit with its acks: the next link of its fragment's ledger.
     case final(FragmentIndex, RoundIndex, [UInt8])
     /// Addresses of a member, to dial after a restart.
@@ -66,6 +67,8 @@ package struct TrainingProgress: Hashable, Sendable {
 extension NodeCore {
     /// What can happen to a node.
     package enum Input: Sendable {
+        /// The driver is ready: always the first input, once.
+        case started
         /// An authenticated connection to a peer is up (or one more is; the driver keeps one).
         case connected(PeerID, addresses: [Multiaddr])
         /// The last connection to a peer is gone.
@@ -109,18 +112,24 @@ extension NodeCore {
         case fetch(Digest, byteCount: Int, from: PeerID)
         /// A blob is no longer needed.
         case dropBlob(Digest)
+        /// Once per start, when the node has caught up: these are all the blobs that it needs; delete every other one
+        /// (left behind by a crash). Blobs stored by earlier outputs of this start are listed.
+        case keepBlobs([Digest])
         /// Write durably, then answer `.persisted(token)`. Records are kept in the order given.
         case persist(DurableRecord, then: Token)
         /// Forget slot records of this fragment up to and including this round: its commit is final and durable.
         case pruneSlots(FragmentIndex, through: RoundIndex)
         /// Do some arithmetic beside training, in the order given per fragment, then answer `.computed(token, …)`.
+        /// Blobs that the result names are stored durably before the answer.
         case compute(Job, then: Token)
-        /// At the next step boundary copy the live fragment, keep it under (fragment, round), answer `.snapshotTaken`.
+        /// At the next step boundary (at once, after `.stopTraining`), and after any earlier `.apply` of the fragment,
+        /// copy the live fragment, keep it under (fragment, round), answer `.snapshotTaken`.
         case takeSnapshot(FragmentIndex, RoundIndex)
         /// Forget the copy.
         case releaseSnapshot(FragmentIndex, RoundIndex)
         /// Apply a head to the live model at a step boundary, answer `.applied`. A later application of the same
-        /// fragment replaces one that has not happened yet.
+        /// fragment replaces one that has not happened yet. After `.stopTraining` it happens at once, whatever
+        /// `notBeforeStep` says.
         case apply(HeadApplication)
         /// The branch's committed tokens, on which learning rate and weight decay depend.
         case setCommittedTokens(UInt64)

@@ -1,0 +1,60 @@
+extension Charter {
+    /// Refuses any field outside of the range in which the arithmetic that reads it is known to be safe.
+    func validate() throws(CharterError) {
+        let printable = name.utf8.allSatisfy { (0x21...0x7e).contains($0) }
+        guard printable, (1...64).contains(name.utf8.count) else {
+            throw .field("name must be 1 to 64 printable ASCII characters without blanks")
+        }
+        try validateModel()
+        try validateOptimizers()
+        try Self.check("inner steps per round", innerStepsPerRound, 1...1_000_000)
+        try Self.check("overlap steps", overlapSteps, 0...1_000_000)
+        guard overlapSteps < innerStepsPerRound else {
+            throw .field("overlap steps must be fewer than inner steps per round")
+        }
+        guard blendAlpha >= 0, blendAlpha < 1 else { throw .field("blend alpha must be in [0, 1)") }
+        guard codec.block == 256 else { throw .field("codec block must be 256") }
+        try Self.check("token budget", tokenBudget, 1...Limits.shareMax)
+        try Self.check("weight cap", weightCap, 1...1_000)
+    }
+
+    private func validateModel() throws(CharterError) {
+        try Self.check("vocabulary size", model.vocabularySize, 2...(1 << 20))
+        try Self.check("width", model.width, 1...(1 << 16))
+        try Self.check("layer count", model.layerCount, 1...512)
+        try Self.check("head count", model.headCount, 1...1_024)
+        try Self.check("key-value head count", model.keyValueHeadCount, 1...model.headCount)
+        guard model.headCount.isMultiple(of: model.keyValueHeadCount) else {
+            throw .field("key-value head count must divide head count")
+        }
+        try Self.check("head width", model.headWidth, 2...1_024)
+        guard model.headWidth.isMultiple(of: 2) else { throw .field("head width must be even for rotary embedding") }
+        try Self.check("feed-forward width", model.feedForwardWidth, 1...(1 << 18))
+        try Self.check("context length", model.contextLength, 1...(1 << 20))
+        try Self.check("rope theta", model.ropeTheta, 1...1e9)
+        try Self.check("RMSNorm epsilon", model.rmsNormEpsilon, 1e-12...1)
+    }
+
+    private func validateOptimizers() throws(CharterError) {
+        try Self.check("inner learning rate", inner.learningRate, 0...10)
+        try Self.check("final learning rate share", inner.finalLearningRateShare, 0...1)
+        try Self.check("beta1", inner.beta1, 0...0.999_999)
+        try Self.check("beta2", inner.beta2, 0...0.999_999)
+        try Self.check("epsilon", inner.epsilon, 1e-20...1)
+        try Self.check("weight decay", inner.weightDecay, 0...10)
+        try Self.check("gradient clip", inner.gradientClip, 0...1e6)
+        try Self.check("warm-up tokens", inner.warmupTokens, 0...Limits.shareMax)
+        try Self.check("batch sequences", inner.batchSequences, 1...(1 << 16))
+        try Self.check("outer learning rate", outer.learningRate, 0...10)
+        try Self.check("outer momentum", outer.momentum, 0...0.999_999)
+    }
+
+    /// A closed range contains no NaN, so this refuses NaN and infinities too.
+    private static func check<Value: Comparable>(
+        _ name: String, _ value: Value, _ range: ClosedRange<Value>
+    ) throws(CharterError) {
+        guard range.contains(value) else {
+            throw .field("\(name) is \(value), must be \(range.lowerBound) to \(range.upperBound)")
+        }
+    }
+}

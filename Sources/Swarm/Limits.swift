@@ -1,0 +1,57 @@
+/// Every bound of the swarm protocol, with where its value comes from and what happens at it.
+package struct Limits: Hashable, Sendable {
+    /// Largest control message; the driver closes a stream that announces more. A commit of 128 members fits.
+    package static let messageBytesMax = 64 << 10
+    /// Largest signed charter, with room for some hundred more fields.
+    package static let charterBytesMax = 4 << 10
+    /// Members in one round; a roster takes voters first, then the lowest peer ids, and leaves the rest out.
+    package static let roundMembersMax = 128
+    /// Fragments of one model.
+    package static let fragmentsMax = 256
+    /// Tiles of one fragment: a snapshot's manifest must fit into one message.
+    package static let fragmentTilesMax = 1_600
+    /// Attempts of one round; far beyond what back-off lets happen.
+    package static let attemptsMax: UInt32 = 1 << 20
+    /// Tokens or steps that one share may claim; sums of shares of one round cannot overflow.
+    package static let shareMax: UInt64 = 1 << 48
+    /// Highest rate class; a class is a weight for owning tiles.
+    package static let rateClassMax: UInt32 = 16
+    /// Peers remembered; at the limit unknown ones that are not connected are ignored.
+    package static let membersMax = 1_024
+    /// Peers that the core asks to be connected to; beyond, it dials nobody.
+    package static let dialedPeersMax = 64
+    /// Addresses remembered per peer; the rest is dropped.
+    package static let addressesPerPeerMax = 8
+    /// Bytes of one address; longer ones are dropped.
+    package static let addressBytesMax = 256
+    /// Members told in one hello or status, chosen at random.
+    package static let toldMembersMax = 32
+    /// Rounds that a node replays from payloads before it prefers a snapshot.
+    package static let replayRoundsMax: UInt64 = 8
+    /// Final commits between two snapshots of one fragment.
+    package static let snapshotIntervalRounds: UInt64 = 4
+    /// Snapshots of one fragment kept as blobs.
+    package static let snapshotsKept = 2
+    /// Fetches under way at once; the rest waits its turn.
+    package static let fetchesInFlightMax = 32
+    /// Finals that wait for their predecessor; a page request closes the gap instead.
+    package static let durationSamplesMax = 16
+
+    /// Between two status messages to a random peer.
+    package var statusInterval: Duration = .seconds(15)
+    /// A phase's first deadline, before anything is learnt, on top of the time that its bytes take.
+    package var firstDeadline: Duration = .seconds(5)
+    /// Added to every learnt deadline, so that a fast round does not make the next one hasty.
+    package var deadlineGrace: Duration = .seconds(1)
+    /// No learnt deadline is longer.
+    package var deadlineMax: Duration = .seconds(600)
+    /// The link rate that first deadlines assume: 8 Mbit/s.
+    package var firstRateBytesPerSecond: Double = 1_000_000
+    /// Before an unanswered request or a failed fetch or write is tried again; doubles up to `retryMax`.
+    package var retry: Duration = .seconds(2)
+    /// Longest wait between two tries.
+    package var retryMax: Duration = .seconds(30)
+
+    /// The protocol's constants.
+    package init() {}
+}
