@@ -1,3 +1,4 @@
+package import Compression
 import Glibc
 package import OuterSync
 import PeerNet
@@ -11,19 +12,11 @@ package enum TrainingEvent: Sendable {
     case snapshotTaken(FragmentIndex, RoundIndex, values: [Float], TrainingProgress, contributes: Bool)
     /// A head was blended in or put in place.
     case applied(FragmentIndex, RoundIndex, TrainingProgress)
-    /// The state at a step boundary, for the local snapshot: sections, progress and the base of every fragment.
-    case state([TrainerStateSection], TrainingProgress, bases: [TrainingBase])
+    /// The state at a step boundary, for the local snapshot: sections, progress, and per fragment the digest of the head
+    /// that the live value is based on.
+    case state([TrainerStateSection], TrainingProgress, bases: [Digest])
     /// Training cannot go on.
     case failed(TrainingFailure)
-}
-
-/// On which head a live fragment is based.
-package struct TrainingBase: Hashable, Sendable {
-    /// The round of the head that the live fragment was last blended with or replaced by.
-    package var round: RoundIndex
-
-    /// Wraps the round.
-    package init(round: RoundIndex) { self.round = round }
 }
 
 /// Runs a trainer on a thread of its own: steps without end, and between two steps whatever the network asked for.
@@ -39,7 +32,7 @@ package final class TrainingThread: @unchecked Sendable {
 
     private struct PendingApplication {
         var application: HeadApplication
-        var theta: [Float]
+        var head: FragmentHead
     }
 
     private let mutex: UnsafeMutablePointer<pthread_mutex_t>
@@ -55,11 +48,11 @@ package final class TrainingThread: @unchecked Sendable {
     /// Starts the thread, idle until `resume`.
     ///
     /// - Parameters:
-    ///   - bases: the round on which each live fragment is based.
+    ///   - bases: per fragment the digest of the head that the trainer's live value is based on.
     ///   - makeTrainer: called once, on the thread; the trainer never leaves it.
     ///   - deliver: receives the events in order, on the thread; must not block.
     package init(
-        progress: TrainingProgress, bases: [TrainingBase], committedTokens: UInt64,
+        progress: TrainingProgress, bases: [Digest], committedTokens: UInt64,
         makeTrainer: @escaping @Sendable () throws(TrainingFailure) -> any FragmentTrainer,
         deliver: @escaping @Sendable (TrainingEvent) -> Void
     ) {
@@ -111,9 +104,9 @@ package final class TrainingThread: @unchecked Sendable {
     package func requestState() { change { $0.requests.append(.state) } }
 
     /// Applies a head once its step has come; replaces an application of the same fragment that has not happened yet.
-    package func apply(_ application: HeadApplication, theta: [Float]) {
+    package func apply(_ application: HeadApplication, head: FragmentHead) {
         change { mailbox in
-            var pending = PendingApplication(application: application, theta: theta)
+            var pending = PendingApplication(application: application, head: head)
             if let waiting = mailbox.applications[application.fragment]?.application {
                 // Neither an overwrite that was due nor a tile that was to be blended may be forgotten.
                 if waiting.overwrite { pending.application.overwrite = true }
@@ -134,11 +127,11 @@ package final class TrainingThread: @unchecked Sendable {
     private final class Start {
         let thread: TrainingThread
         let progress: TrainingProgress
-        let bases: [TrainingBase]
+        let bases: [Digest]
         let makeTrainer: @Sendable () throws(TrainingFailure) -> any FragmentTrainer
 
         init(
-            thread: TrainingThread, progress: TrainingProgress, bases: [TrainingBase],
+            thread: TrainingThread, progress: TrainingProgress, bases: [Digest],
             makeTrainer: @escaping @Sendable () throws(TrainingFailure) -> any FragmentTrainer
         ) {
             self.thread = thread
@@ -152,7 +145,7 @@ package final class TrainingThread: @unchecked Sendable {
 // What runs on the thread.
 extension TrainingThread {
     private func run(
-        progress: TrainingProgress, bases: [TrainingBase],
+        progress: TrainingProgress, bases: [Digest],
         makeTrainer: @Sendable () throws(TrainingFailure) -> any FragmentTrainer
     ) {
         var progress = progress
@@ -163,7 +156,7 @@ extension TrainingThread {
                 for pending in work.applications {
                     perform(pending, on: trainer)
                     let application = pending.application
-                    bases[application.fragment.value].round = application.round
+                    bases[application.fragment.value] = pending.head.digest
                     deliver(.applied(application.fragment, application.round, progress))
                 }
                 for request in work.requests { answer(request, from: trainer, progress: progress, bases: bases) }
@@ -208,7 +201,7 @@ extension TrainingThread {
 
     private func perform(_ pending: PendingApplication, on trainer: any FragmentTrainer) {
         let application = pending.application
-        pending.theta.withUnsafeBufferPointer { theta in
+        pending.head.theta.withUnsafeBufferPointer { theta in
             if application.overwrite {
                 trainer.replaceFragment(application.fragment, theta: theta)
             } else {
@@ -219,7 +212,7 @@ extension TrainingThread {
     }
 
     private func answer(
-        _ request: Request, from trainer: any FragmentTrainer, progress: TrainingProgress, bases: [TrainingBase]
+        _ request: Request, from trainer: any FragmentTrainer, progress: TrainingProgress, bases: [Digest]
     ) {
         switch request {
         case .snapshot(let fragment, let round):

@@ -1,0 +1,110 @@
+import Checkpoint
+import Compression
+import Glibc
+import OuterSync
+
+/// What one node keeps of one swarm, under `swarms/<id>` of its home.
+struct SwarmFolder: Sendable {
+    /// The folder's path.
+    let path: String
+
+    /// Names the folder; nothing is created.
+    init(path: String) { self.path = path }
+
+    /// The signed charter, byte for byte.
+    var charterPath: String { "\(path)/charter" }
+    /// The invite by which this node came; absent on the founder's.
+    var invitePath: String { "\(path)/invite" }
+    /// Slots, final commits and peers.
+    var journalPath: String { "\(path)/journal" }
+    /// The local snapshot: live values, optimizer state, cursor, progress.
+    var statePath: String { "\(path)/state" }
+    /// One line of JSON per event.
+    var runLogPath: String { "\(path)/run.jsonl" }
+    /// The content-addressed payloads and snapshot tiles.
+    var blobs: BlobFolder { BlobFolder(path: "\(path)/blobs") }
+    /// The current heads.
+    func heads(layout: FragmentLayout) -> HeadFolder { HeadFolder(path: "\(path)/heads", layout: layout) }
+}
+
+/// Blobs as files named by their digest. Every call does its own file operations; nothing is cached.
+struct BlobFolder: BlobStore, Sendable {
+    /// The folder's path.
+    let path: String
+
+    /// No blob is larger: a tile of a snapshot is half a MiB, a payload less than its fragment.
+    static let blobBytesMax = 1 << 31
+
+    /// Names the folder; `create` makes it.
+    init(path: String) { self.path = path }
+
+    /// Creates the folder.
+    func create() throws(FileError) { try DurableFile.createFolder(path) }
+
+    private func file(_ digest: Digest) -> String { "\(path)/\(digest)" }
+
+    func read(_ digest: Digest) -> [UInt8]? {
+        // An unreadable blob is as good as none: it will be fetched again, and its digest is checked by whoever uses it.
+        (try? DurableFile.read(file(digest), byteCountMax: Self.blobBytesMax)) ?? nil
+    }
+
+    /// Whether a blob of this size is here.
+    func holds(_ digest: Digest, byteCount: Int) -> Bool {
+        var status = stat()
+        return stat(file(digest), &status) == 0 && Int(status.st_size) == byteCount
+    }
+
+    func write(_ bytes: [UInt8]) throws(StorageFailure) -> Digest {
+        let digest = Digest(hashing: bytes)
+        if holds(digest, byteCount: bytes.count) { return digest }
+        do throws(FileError) {
+            try DurableFile.write(bytes, to: file(digest))
+        } catch {
+            throw StorageFailure(reason: error.description)
+        }
+        return digest
+    }
+
+    /// Deletes a blob; fine if it is not here.
+    func drop(_ digest: Digest) { unlink(file(digest)) }
+
+    /// Some bytes of a blob, at most `byteCountMax` from `offset` on; nil if it is not here.
+    func read(_ digest: Digest, offset: UInt64, byteCountMax: UInt64) -> [UInt8]? {
+        guard let bytes = read(digest) else { return nil }
+        let start = Int(min(offset, UInt64(bytes.count)))
+        let end = start + Int(min(byteCountMax, UInt64(bytes.count - start)))
+        return start == 0 && end == bytes.count ? bytes : Array(bytes[start..<end])
+    }
+}
+
+/// The current head of every fragment, one file each.
+struct HeadFolder: HeadStore, Sendable {
+    /// The folder's path.
+    let path: String
+    /// How the model is cut.
+    let layout: FragmentLayout
+
+    /// Creates the folder.
+    func create() throws(FileError) { try DurableFile.createFolder(path) }
+
+    private func file(_ fragment: FragmentIndex) -> String { "\(path)/\(fragment.value)" }
+
+    func persist(_ head: FragmentHead, of fragment: FragmentIndex) throws(StorageFailure) {
+        guard let shape = layout.fragment(fragment) else { throw StorageFailure(reason: "no fragment \(fragment.value)") }
+        do throws(FileError) {
+            try DurableFile.write(head.encoded(fragment: shape), to: file(fragment))
+        } catch {
+            throw StorageFailure(reason: error.description)
+        }
+    }
+
+    /// The stored head; nil if none was stored yet. A damaged file is an error.
+    func load(_ fragment: FragmentLayout.Fragment) throws(FileError) -> FragmentHead? {
+        let bytesMax = 64 + fragment.parameterCount * 8 + fragment.tiles.count * 64 + (1 << 20)
+        guard let bytes = try DurableFile.read(file(fragment.index), byteCountMax: bytesMax) else { return nil }
+        guard let head = FragmentHead(decoding: bytes, fragment: fragment) else {
+            throw FileError("read", file(fragment.index), detail: "damaged, or of another model")
+        }
+        return head
+    }
+}

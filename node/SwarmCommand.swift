@@ -1,0 +1,114 @@
+import ArgumentParser
+import NodeService
+
+/// `atoll swarm`
+struct SwarmCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "swarm",
+        abstract: "Form, join, list and leave swarms.",
+        subcommands: [New.self, Join.self, List.self, Leave.self, Invite.self])
+
+    /// Whether and how to follow the node afterwards.
+    struct FollowOptions: ParsableArguments {
+        @Flag(name: .long, help: "Return once the node runs, instead of following its progress.")
+        var detach = false
+
+        @Flag(name: .long, help: "Print JSON, one object per line.")
+        var json = false
+    }
+
+    /// `atoll swarm new`
+    struct New: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Form a swarm, start its first node and print an invite.",
+            discussion: """
+                SPEC is a YAML file (docs/operations.md lists its keys); without it the swarm trains the nano preset on
+                this node's text. Ctrl-C stops following; the node goes on.
+
+                Example:
+                  atoll swarm new spec.yaml
+                """)
+
+        @OptionGroup var homeOptions: HomeOptions
+        @OptionGroup var follow: FollowOptions
+        @Argument(help: "The swarm's specification (YAML).") var spec: String?
+
+        func run() async throws {
+            let home = try homeOptions.nodeHome()
+            let formed = try await SwarmFormation(home: home).new(specificationPath: spec)
+            Terminal.show(formed, json: follow.json)
+            try await Terminal.follow(home, options: follow)
+        }
+    }
+
+    /// `atoll swarm join`
+    struct Join: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Join a swarm by its invite and start training.",
+            discussion: """
+                Ctrl-C stops following; the node goes on.
+
+                Example:
+                  atoll swarm join atoll1...
+                """)
+
+        @OptionGroup var homeOptions: HomeOptions
+        @OptionGroup var follow: FollowOptions
+        @Argument(help: "The invite, one line.") var invite: String
+
+        func run() async throws {
+            let home = try homeOptions.nodeHome()
+            let joined = try await SwarmFormation(home: home).join(inviteText: invite)
+            Terminal.show(joined, json: follow.json)
+            try await Terminal.follow(home, options: follow)
+        }
+    }
+
+    /// `atoll swarm list`
+    struct List: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "List the swarms of this node.",
+            discussion: "Example:\n  atoll swarm list --json")
+
+        @OptionGroup var homeOptions: HomeOptions
+        @Flag(name: .long, help: "Print JSON.") var json = false
+
+        func run() async throws {
+            Terminal.show(try SwarmRegistry(home: try homeOptions.nodeHome()).list(), json: json)
+        }
+    }
+
+    /// `atoll swarm leave`
+    struct Leave: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Leave the active swarm: stop the node and train for it no more.",
+            discussion: """
+                The swarm's folder, with its ledger and heads, is kept unless --delete is given.
+
+                Example:
+                  atoll swarm leave
+                """)
+
+        @OptionGroup var homeOptions: HomeOptions
+        @Flag(name: .long, help: "Delete what this node holds of the swarm.") var delete = false
+
+        func run() async throws {
+            let home = try homeOptions.nodeHome()
+            Terminal.show(try await SwarmFormation(home: home).leave(deleting: delete), json: false)
+        }
+    }
+
+    /// `atoll swarm invite`
+    struct Invite: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Print an invite to the active swarm, with this running node as the way in.",
+            discussion: "Example:\n  atoll swarm invite")
+
+        @OptionGroup var homeOptions: HomeOptions
+        @Flag(name: .long, help: "Print JSON.") var json = false
+
+        func run() async throws {
+            Terminal.show(try await NodeControl(home: try homeOptions.nodeHome()).invite(), json: json)
+        }
+    }
+}
