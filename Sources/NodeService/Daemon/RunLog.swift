@@ -1,0 +1,31 @@
+import Checkpoint
+import Glibc
+import JSONText
+import PeerNet
+
+/// The run log: one line of JSON per event, for whoever plots or measures. Not fsynced: it is not needed for anything.
+final class RunLog {
+    private let file: FileHandle
+    private let clock = MonotonicClock()
+
+    /// Appends to a file.
+    init(path: String) throws(FileError) {
+        file = try FileHandle(path, flags: O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, mode: 0o644)
+    }
+
+    /// Seconds since 1970.
+    static var wallSeconds: Double {
+        var time = timespec()
+        clock_gettime(CLOCK_REALTIME, &time)
+        return Double(time.tv_sec) + Double(time.tv_nsec) * 1e-9
+    }
+
+    /// Appends one event; a full disk loses it, and training goes on.
+    func append(_ event: String, _ members: KeyValuePairs<JSONString, JSONValue>) {
+        var object = JSONObject()
+        object["time"] = .number(Self.wallSeconds)
+        object["event"] = .text(event)
+        for (key, value) in members { object[key] = value }
+        try? file.write(JSONValue.object(object).line + [UInt8(ascii: "\n")])
+    }
+}
