@@ -1,0 +1,76 @@
+/// A folder of files that comes into being all at once when it is committed. If it is dropped before, by an error or a
+/// cancelled command, everything written is removed.
+package struct DurableFolder: ~Copyable {
+    /// Where the files are written until the commit.
+    package let partialPath: String
+    private let path: String
+    private let parent: String
+    private let layer: any FileLayer
+    private var isCommitted = false
+
+    /// Starts a partial folder beside `path`.
+    ///
+    /// `path` must not exist, or be an empty folder: a used folder is never written into. Its parent must exist. What
+    /// killed processes may have left of the same output is removed.
+    package init(path: String, layer: any FileLayer = SystemFiles()) throws(FileError) {
+        let (parent, name) = splitPath(path)
+        try Self.checkUnused(path, layer: layer)
+        for stale in stalePartials(of: name, among: try layer.list(parent)) {
+            Self.remove("\(parent)/\(stale)", layer: layer)
+        }
+        let partial = "\(parent)/\(partialName(name))"
+        Self.remove(partial, layer: layer)
+        do { try layer.createFolder(partial) } catch {
+            throw FileError(error.operation, path, errno: error.reason.number)
+        }
+        partialPath = partial
+        self.path = parent == "." ? name : parent == "/" ? "/\(name)" : "\(parent)/\(name)"
+        self.parent = parent
+        self.layer = layer
+    }
+
+    /// Throws unless `path` does not exist or is an empty folder.
+    package static func checkUnused(_ path: String, layer: any FileLayer = SystemFiles()) throws(FileError) {
+        let names: [String]
+        do { names = try layer.list(path) } catch {
+            if error.reason.name == "ENOENT" { return }
+            if error.reason.name == "ENOTDIR" { throw FileError(.create, path, errno: SystemErrorNumber.exists.number) }
+            throw error
+        }
+        guard names.isEmpty else { throw FileError(.create, path, errno: SystemErrorNumber.notEmpty.number) }
+    }
+
+    /// The path of a file in the folder, until the commit.
+    package func path(of name: String) -> String { "\(partialPath)/\(name)" }
+
+    /// Writes a whole file into the folder.
+    package func write(_ bytes: [UInt8], as name: String) throws(FileError) {
+        var writer = try file(name)
+        try writer.append(bytes)
+        try writer.commit()
+    }
+
+    /// Starts a file in the folder.
+    package func file(_ name: String) throws(FileError) -> DurableWriter {
+        try DurableWriter(path: path(of: name), layer: layer)
+    }
+
+    /// Puts the folder in its place. Every file in it must be committed.
+    package consuming func commit() throws(FileError) {
+        try layer.syncFolder(partialPath)
+        try layer.rename(partialPath, to: path)
+        isCommitted = true
+        try layer.syncFolder(parent)
+    }
+
+    deinit {
+        if !isCommitted { Self.remove(partialPath, layer: layer) }
+    }
+
+    /// Removes a partial folder, as far as that is possible; partial folders hold plain files only.
+    private static func remove(_ path: String, layer: any FileLayer) {
+        guard let names = try? layer.list(path) else { return }
+        for name in names { try? layer.removeFile("\(path)/\(name)") }
+        try? layer.removeFolder(path)
+    }
+}
