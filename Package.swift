@@ -65,8 +65,8 @@ let package = Package(
         module("LanguageModel", ["Numerics"]),
         module("Checkpoint", ["CSodium", "JSONText", "Numerics", "LanguageModel", "Tokenizing"]),
         // Synchronization.
-        module("Compression", ["CSodium", "CZstd", "Numerics"]),
-        module("OuterSync", ["Compression", "Numerics"]),
+        module("Compression", ["CSodium", "CZstd", "NumericsBaseline"]),
+        module("OuterSync", ["Compression", "NumericsBaseline"]),
         module("Experts", ["Checkpoint", "LanguageModel", "Numerics", "JSONText"]),
         // Network and swarm: pure state machines.
         module("PeerNet", ["CSodium", protobuf]),
@@ -90,7 +90,8 @@ let package = Package(
         // Tests.
         tests("Numerics"), tests("JSONText"), tests("Tokenizing", ["JSONText"]), tests("Corpus", ["Tokenizing"]),
         tests("LanguageModel", ["Numerics"]), tests("Checkpoint", ["LanguageModel", "JSONText", "Numerics", "Tokenizing"]),
-        tests("Compression"), tests("OuterSync", ["Compression"]),
+        tests("Compression", ["NumericsBaseline", "NumericsV3", "NumericsV4", "CVector"]),
+        tests("OuterSync", ["Compression", "NumericsBaseline", "NumericsV3", "NumericsV4", "CVector"]),
         tests("Experts", ["Checkpoint", "LanguageModel", "Numerics"]), tests("PeerNet"),
         tests("Swarm", ["Compression", "OuterSync", "PeerNet"]), tests("Transport", ["PeerNet"]),
         tests("Simulation", ["Swarm", "OuterSync", "PeerNet", "Compression"]), tests("NodeService"),
