@@ -8,6 +8,9 @@ package enum Codec: UInt8, Hashable, Sendable, CaseIterable {
     /// Values that share one scale.
     package static let blockLength = 256
 
+    /// The largest magnitude that any codec carries: far above every sane value, far below where a product overflows.
+    package static let magnitudeMax: Float = 0x1p100
+
     /// The exact size of `valueCount` encoded values in bytes, before the entropy stage.
     package func byteCount(ofValues valueCount: Int) -> Int {
         switch self {
@@ -19,9 +22,9 @@ package enum Codec: UInt8, Hashable, Sendable, CaseIterable {
     /// Encodes the values of one tile.
     ///
     /// - Parameters:
-    ///   - values: the tile's values, flat; all must be finite.
+    ///   - values: the tile's values, flat; all must be finite and at most `magnitudeMax`.
     ///   - bytes: exactly `byteCount(ofValues: values.count)` bytes, overwritten whole.
-    /// - Throws: `CodecError.notFinite`; `bytes` is then undefined.
+    /// - Throws: `CodecError.outOfRange`; `bytes` is then undefined.
     /// - Complexity: O(n), no allocation. Bit-identical on every CPU.
     package func encode(
         _ values: UnsafeBufferPointer<Float>, into bytes: UnsafeMutableRawBufferPointer
@@ -53,12 +56,12 @@ package enum Codec: UInt8, Hashable, Sendable, CaseIterable {
 
 /// Why a tile could not be encoded or decoded.
 package enum CodecError: Error, Hashable, Sendable {
-    /// A value (or what its bytes say) is infinite or not a number.
-    case notFinite(valueIndex: Int)
+    /// A value is not a number, infinite or above `Codec.magnitudeMax`.
+    case outOfRange(valueIndex: Int)
     /// The bytes of a tile are not as many as its values need.
     case wrongByteCount(expected: Int, got: Int)
     /// A block's scale is negative, not a number, or outside [2^-100, 2^100] and not 0.
     case badScale(blockIndex: Int)
-    /// Padding after the last value, or the codes of a block with scale 0, are not zero.
+    /// The padding after the last value is not zero.
     case notCanonical(blockIndex: Int)
 }
