@@ -5,13 +5,15 @@ import PeerNet
 
 /// The run log: one line of JSON per event, for whoever plots or measures. Not fsynced: it is not needed for anything.
 final class RunLog {
-    private let file: FileHandle
-    private let clock = MonotonicClock()
+    private let descriptor: Int32
 
     /// Appends to a file.
     init(path: String) throws(FileError) {
-        file = try FileHandle(path, flags: O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, mode: 0o644)
+        descriptor = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o644)
+        guard descriptor >= 0 else { throw FileError(.create, path, errno: errno) }
     }
+
+    deinit { close(descriptor) }
 
     /// Seconds since 1970.
     static var wallSeconds: Double {
@@ -26,6 +28,7 @@ final class RunLog {
         object["time"] = .number(Self.wallSeconds)
         object["event"] = .text(event)
         for (key, value) in members { object[key] = value }
-        try? file.write(JSONValue.object(object).line + [UInt8(ascii: "\n")])
+        let line = JSONValue.object(object).line + [UInt8(ascii: "\n")]
+        _ = line.withUnsafeBytes { write(descriptor, $0.baseAddress, $0.count) }
     }
 }

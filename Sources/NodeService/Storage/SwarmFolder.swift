@@ -39,13 +39,13 @@ struct BlobFolder: BlobStore, Sendable {
     init(path: String) { self.path = path }
 
     /// Creates the folder.
-    func create() throws(FileError) { try DurableFile.createFolder(path) }
+    func create() throws(FileError) { try createFolders(path) }
 
     private func file(_ digest: Digest) -> String { "\(path)/\(digest)" }
 
     func read(_ digest: Digest) -> [UInt8]? {
         // An unreadable blob is as good as none: it will be fetched again, and its digest is checked by whoever uses it.
-        (try? DurableFile.read(file(digest), byteCountMax: Self.blobBytesMax)) ?? nil
+        try? DurableFile.read(file(digest), byteCountMax: Self.blobBytesMax)
     }
 
     /// Whether a blob of this size is here.
@@ -85,7 +85,7 @@ struct HeadFolder: HeadStore, Sendable {
     let layout: FragmentLayout
 
     /// Creates the folder.
-    func create() throws(FileError) { try DurableFile.createFolder(path) }
+    func create() throws(FileError) { try createFolders(path) }
 
     private func file(_ fragment: FragmentIndex) -> String { "\(path)/\(fragment.value)" }
 
@@ -99,12 +99,32 @@ struct HeadFolder: HeadStore, Sendable {
     }
 
     /// The stored head; nil if none was stored yet. A damaged file is an error.
-    func load(_ fragment: FragmentLayout.Fragment) throws(FileError) -> FragmentHead? {
+    func load(_ fragment: FragmentLayout.Fragment) throws -> FragmentHead? {
         let bytesMax = 64 + fragment.parameterCount * 8 + fragment.tiles.count * 64 + (1 << 20)
-        guard let bytes = try DurableFile.read(file(fragment.index), byteCountMax: bytesMax) else { return nil }
-        guard let head = FragmentHead(decoding: bytes, fragment: fragment) else {
-            throw FileError("read", file(fragment.index), detail: "damaged, or of another model")
+        let path = file(fragment.index)
+        guard access(path, F_OK) == 0 else { return nil }
+        guard let head = FragmentHead(decoding: try DurableFile.read(path, byteCountMax: bytesMax), fragment: fragment) else {
+            throw CheckpointError.damaged(path: path, reason: "it is torn, or of another model")
         }
         return head
     }
+}
+
+/// Creates a folder and its parents; existing ones are fine.
+func createFolders(_ path: String, layer: any FileLayer = SystemFiles()) throws(FileError) {
+    var status = stat()
+    if stat(path, &status) == 0 {
+        guard status.st_mode & S_IFMT == S_IFDIR else { throw FileError(.createFolder, path, errno: ENOTDIR) }
+        return
+    }
+    let parent = path.lastIndex(of: "/").map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."
+    if parent != path { try createFolders(parent, layer: layer) }
+    do {
+        try layer.createFolder(path)
+    } catch where error.reason.number == EEXIST {
+        return
+    }
+    let descriptor = try layer.open(parent, .folder)
+    defer { layer.close(descriptor) }
+    try layer.sync(descriptor, path: parent)
 }

@@ -34,21 +34,21 @@ actor SwarmJournal {
     }
 
     private let executor: ThreadExecutor
-    private var journal: Journal
+    private let journal: Journal
 
     nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
 
     /// Opens a journal, cuts what is pruned, and counts one more start.
-    init(path: String, executor: ThreadExecutor) throws(FileError) {
+    init(path: String, executor: ThreadExecutor) throws {
         self.executor = executor
         var contents = Contents()
-        var damaged = false
-        _ = try Journal(path: path) { record in
-            if !Self.replay(record, into: &contents) { damaged = true }
+        for record in try Journal.open(path).records {
+            guard Self.replay(record, into: &contents) else {
+                throw CheckpointError.damaged(path: path, reason: "it holds records of another version")
+            }
         }
-        guard !damaged else { throw FileError("open", path, detail: "it holds records of another version") }
         contents.incarnation += 1
-        journal = try Journal.compact(path: path, keeping: Self.records(of: contents))
+        journal = try Journal.create(path, records: Self.records(of: contents))
         opened = contents
     }
 
