@@ -1,7 +1,8 @@
 /// An append-only file of records: what `append` has returned for is never lost, and what was torn by a crash before that
 /// is cut off at the next opening.
 ///
-/// Layout, little-endian: magic `ATOLLJNL`, u32 version, 16 random bytes that key the checksums. Then frames, one per
+/// Layout, little-endian: magic `ATOLLJNL`, u32 version, 16 random bytes that key the checksums, BLAKE2b-128 (keyed) over
+/// these. Then frames, one per
 /// `append`, each made durable by one fsync: u32 magic, u32 byte count, BLAKE2b-128 (keyed) over the frame's offset in the
 /// file, byte count and content; the content is records of u32 byte count and bytes. A key of its own per file means that
 /// a record, which a peer may have made, can never pass for a frame.
@@ -22,7 +23,7 @@ package final class Journal {
     static let magic = Array("ATOLLJNL".utf8)
     static let version: UInt32 = 1
     static let keyBytes = 16
-    static let headerBytes = 8 + 4 + keyBytes
+    static let headerBytes = 8 + 4 + keyBytes + checksumBytes
     static let frameMagic: UInt32 = 0x4c4e_4a41
     static let checksumBytes = 16
     static let frameHeaderBytes = 4 + 4 + checksumBytes
@@ -75,7 +76,10 @@ package final class Journal {
         guard UInt32(littleEndianBytes: bytes[8..<12]) == version else {
             throw CheckpointError.damaged(path: path, reason: "it was written by another version of atoll")
         }
-        let key = Array(bytes[12..<headerBytes])
+        let key = Array(bytes[12..<(12 + keyBytes)])
+        guard header(key: key) == Array(bytes[..<headerBytes]) else {
+            throw CheckpointError.damaged(path: path, reason: "its header does not match its checksum")
+        }
         let (records, length) = frames(of: bytes, key: key)
         if hasFrame(in: bytes, after: length, key: key) {
             throw CheckpointError.damaged(
@@ -95,7 +99,7 @@ package final class Journal {
         _ path: String, records: [[UInt8]], layer: any FileLayer = SystemFiles()
     ) throws(FileError) -> Journal {
         let key = Checksum.randomKey(byteCount: keyBytes)
-        var bytes = magic + version.littleEndianBytes + key
+        var bytes = header(key: key)
         var rest = records[...]
         while !rest.isEmpty {
             // As many records per frame as fit, at least one.
@@ -144,6 +148,13 @@ package final class Journal {
     package var byteCount: Int { length }
 
     // MARK: Frames
+
+    private static func header(key: [UInt8]) -> [UInt8] {
+        let start = magic + version.littleEndianBytes + key
+        var checksum = Checksum(byteCount: checksumBytes, key: key)
+        checksum.update(start)
+        return start + checksum.finalize()
+    }
 
     private static func frame(
         _ records: [[UInt8]], at offset: Int, key: [UInt8], path: String
