@@ -39,7 +39,8 @@ enum E3M0 {
         let blocks = (values.count + Codec.blockLength - 1) / Codec.blockLength
         let codes = (input + 4 * blocks).assumingMemoryBound(to: UInt8.self)
         for block in 0..<blocks {
-            let scale = Float(bitPattern: UInt32(littleEndian: input.loadUnaligned(fromByteOffset: 4 * block, as: UInt32.self)))
+            let scale = Float(
+                bitPattern: UInt32(littleEndian: input.loadUnaligned(fromByteOffset: 4 * block, as: UInt32.self)))
             // One bit pattern per value: -0 is refused like any other negative scale.
             guard scale.bitPattern == 0 || (scale >= 0x1p-100 && scale <= Codec.magnitudeMax) else {
                 throw .badScale(blockIndex: block)

@@ -52,7 +52,9 @@ package enum EntropyStage {
             }
             return Array(packed.dropFirst())
         case 1:
-            let (raw, error) = packed.withUnsafeBytes { unpackFrame(UnsafeRawBufferPointer(rebasing: $0[1...]), rawByteCount) }
+            let (raw, error) = packed.withUnsafeBytes {
+                unpackFrame(UnsafeRawBufferPointer(rebasing: $0[1...]), rawByteCount)
+            }
             if let error { throw error }
             return raw
         default: throw .unknownForm(form)

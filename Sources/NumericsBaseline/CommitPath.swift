@@ -74,7 +74,8 @@ package func commitE3M0Decode(
     scales: UnsafeRawPointer, codes: UnsafePointer<UInt8>, blockCount: Int, values: UnsafeMutablePointer<Float>
 ) {
     for block in 0..<blockCount {
-        let scale = Float(bitPattern: UInt32(littleEndian: scales.loadUnaligned(fromByteOffset: 4 * block, as: UInt32.self)))
+        let scale = Float(
+            bitPattern: UInt32(littleEndian: scales.loadUnaligned(fromByteOffset: 4 * block, as: UInt32.self)))
         let codes = codes + block * (blockLength / 2)
         let values = values + block * blockLength
         for index in 0..<blockLength / 2 {

@@ -1,3 +1,5 @@
+import NumericsBaseline
+
 extension FragmentLayout.Fragment {
     /// Copies the fragment's live values out of the model's flat parameter buffer.
     ///
@@ -6,7 +8,8 @@ extension FragmentLayout.Fragment {
     package func gather(from model: UnsafeBufferPointer<Float>) -> [Float] {
         [Float](unsafeUninitializedCapacity: parameterCount) { values, count in
             for tensor in tensors {
-                let source = UnsafeBufferPointer(rebasing: model[tensor.modelOffset..<tensor.modelOffset + tensor.count])
+                let source = UnsafeBufferPointer(
+                    rebasing: model[tensor.modelOffset..<tensor.modelOffset + tensor.count])
                 _ = UnsafeMutableBufferPointer(rebasing: values[tensor.offset...]).update(fromContentsOf: source)
             }
             count = parameterCount
@@ -36,11 +39,8 @@ extension FragmentLayout.Fragment {
                 let shared = UnsafeBufferPointer(rebasing: theta[tile.range])
                 if alpha == 0 {
                     _ = live.update(fromContentsOf: shared)
-                } else {
-                    let rest = 1 - alpha
-                    for position in 0..<tile.count {
-                        live[position] = alpha * live[position] + rest * shared[position]
-                    }
+                } else if let live = live.baseAddress, let shared = shared.baseAddress {
+                    commitBlend(live: live, theta: shared, count: tile.count, alpha: alpha)
                 }
             }
         }

@@ -85,18 +85,107 @@ package struct FragmentLayout: Hashable, Sendable {
     /// The fragments, by index.
     package let fragments: [Fragment]
 
-    /// Cuts a model.
-    ///
-    /// - Parameters:
-    ///   - tensors: all parameter tensors, in the order of the model's flat buffer.
-    ///   - rule: how blocks are grouped.
-    package init(tensors: [TensorDescription], rule: FragmentRule = .stridedThrees) throws(LayoutError) { fragments = [] }
-
     /// The number of parameters of the model, padding of its buffer not counted.
     package var parameterCount: Int { fragments.reduce(0) { $0 + $1.parameterCount } }
 
     /// The fragment with an index, or nil if there is none: indices come from peers.
     package func fragment(_ index: FragmentIndex) -> Fragment? {
         fragments.indices.contains(index.value) ? fragments[index.value] : nil
+    }
+}
+
+extension FragmentLayout {
+    /// Cuts a model.
+    ///
+    /// - Parameters:
+    ///   - tensors: all parameter tensors, in the order of the model's flat buffer.
+    ///   - rule: how blocks are grouped.
+    /// - Throws: `LayoutError` where sizes overflow, blocks are missing, or tensors overlap.
+    package init(tensors: [TensorDescription], rule: FragmentRule = .stridedThrees) throws(LayoutError) {
+        let placed = try Self.place(tensors)
+        let blockCount = try Self.countBlocks(tensors)
+        guard !tensors.isEmpty else { throw .empty }
+        var groups: [[Tensor]]
+        switch rule {
+        case .whole:
+            groups = [placed]
+        case .stridedThrees:
+            let stride = blockCount < 6 ? blockCount : (blockCount + 2) / 3
+            groups = [[Tensor]](repeating: [], count: stride + 1)
+            for (description, tensor) in zip(tensors, placed) {
+                groups[description.block.map { $0 % stride } ?? stride].append(tensor)
+            }
+            if groups[stride].isEmpty { groups.removeLast() }
+        }
+        fragments = groups.enumerated().map { Fragment(index: FragmentIndex($0), placing: $1) }
+    }
+
+    /// Checks shapes and finds every tensor's place in the flat buffer.
+    private static func place(_ tensors: [TensorDescription]) throws(LayoutError) -> [Tensor] {
+        var placed: [Tensor] = []
+        var end = 0
+        for tensor in tensors {
+            var count = 1
+            for extent in tensor.shape {
+                let (product, overflow) = count.multipliedReportingOverflow(by: extent)
+                guard extent >= 1, !overflow else { throw .badShape(tensor: tensor.name) }
+                count = product
+            }
+            let start = tensor.modelOffset ?? end
+            guard start >= end else { throw .overlap(tensor: tensor.name) }
+            let (next, overflow) = start.addingReportingOverflow(count)
+            guard !overflow else { throw .badShape(tensor: tensor.name) }
+            placed.append(Tensor(name: tensor.name, offset: 0, modelOffset: start, count: count))
+            end = next
+        }
+        return placed
+    }
+
+    /// The number of blocks; every index below it must occur.
+    private static func countBlocks(_ tensors: [TensorDescription]) throws(LayoutError) -> Int {
+        let indices = Set(tensors.compactMap(\.block))
+        for (expected, found) in indices.sorted().enumerated() where expected != found { throw .missingBlock(expected) }
+        return indices.count
+    }
+}
+
+extension FragmentLayout.Fragment {
+    /// Lays tensors one after the other and cuts them into tiles: all of a tensor's tiles are full but the last, which
+    /// takes the rest and so has between half and one and a half times the full length.
+    fileprivate init(index: FragmentIndex, placing members: [FragmentLayout.Tensor]) {
+        var tensors: [FragmentLayout.Tensor] = []
+        var tiles: [FragmentLayout.Tile] = []
+        var offset = 0
+        let length = FragmentLayout.tileLength
+        for member in members {
+            tensors.append(
+                FragmentLayout.Tensor(
+                    name: member.name, offset: offset, modelOffset: member.modelOffset, count: member.count))
+            let tileCount = max(1, member.count / length + (member.count % length >= length / 2 ? 1 : 0))
+            for tile in 0..<tileCount {
+                let start = tile * length
+                let count = tile == tileCount - 1 ? member.count - start : length
+                tiles.append(
+                    FragmentLayout.Tile(
+                        offset: offset + start, modelOffset: member.modelOffset + start, count: count))
+            }
+            offset += member.count
+        }
+        self.index = index
+        self.tensors = tensors
+        self.tiles = tiles
+        parameterCount = offset
+    }
+
+    /// The tiles with these indices, or nil unless they are ascending, without repetition and all of this fragment.
+    package func tiles(at indices: [TileIndex]) -> [FragmentLayout.Tile]? {
+        var last = -1
+        var found: [FragmentLayout.Tile] = []
+        for index in indices {
+            guard index.value > last, index.value < tiles.count else { return nil }
+            found.append(tiles[index.value])
+            last = index.value
+        }
+        return found
     }
 }

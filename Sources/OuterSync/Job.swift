@@ -97,7 +97,8 @@ package enum Job: Hashable, Sendable {
     /// `assignment[i]` lists the tiles of member i (empty lists give no blob).
     case encodeContribution(fragment: FragmentIndex, round: RoundIndex, assignment: [[TileIndex]])
     /// Check and average contributions for some tiles, and encode the mean once.
-    case aggregate(fragment: FragmentIndex, round: RoundIndex, tiles: [TileIndex], contributions: [ContributionReference])
+    case aggregate(
+        fragment: FragmentIndex, round: RoundIndex, tiles: [TileIndex], contributions: [ContributionReference])
     /// Compute the head that follows `base` and keep it as a candidate until `adopt` or `discard`.
     case outerStep(fragment: FragmentIndex, base: Digest, step: OuterStepDescription)
     /// Make the candidate `head` the fragment's current head and store it durably.

@@ -1,0 +1,171 @@
+package import Compression
+import NumericsBaseline
+
+/// Averages the contributions of one round for some tiles: exact integer sums, so the result depends on the set of
+/// contributions alone, never on their order.
+///
+/// Per tile, with S the largest magnitude among the included values, the quantum is q = 2^(floor(log2 S) - 44). A value
+/// times its coefficient c (an integer w = c 2^24, at most 2^28) is rounded to a multiple of q: the float64 product of a
+/// 24-bit significand and a 29-bit integer is exact, and below 2^(45 + 4) q. Sums of at most 2^13 of them stay
+/// below 2^62, inside Int64. The sum times q, rounded to float32, is the mean, which the codec encodes once.
+package struct Aggregation {
+    /// One contribution as it arrived.
+    package struct Contribution {
+        /// The contributor's position among the round's members.
+        package var member: Int
+        /// Its training.
+        package var share: TrainingShare
+        /// The payload's bytes, from anywhere; nil if they are not here.
+        package var bytes: [UInt8]?
+
+        /// Wraps the fields.
+        package init(member: Int, share: TrainingShare, bytes: [UInt8]?) {
+            self.member = member
+            self.share = share
+            self.bytes = bytes
+        }
+    }
+
+    /// What came of it.
+    package struct Outcome {
+        /// The packed result payload, or nil where no contribution was fit.
+        package var result: [UInt8]?
+        /// The members in it, ascending.
+        package var members: [Int]
+        /// Those left out, ascending by member.
+        package var refused: [RefusedContribution]
+    }
+
+    /// A contribution that passed, with what was measured of it.
+    private struct Checked {
+        var member: Int
+        var share: TrainingShare
+        var bundle: PayloadBundle
+        /// Per tile the largest magnitude.
+        var magnitudes: [Float]
+        /// Root of the sum of squares over its tiles, per inner step.
+        var normPerStep: Double
+    }
+
+    private let fragment: FragmentLayout.Fragment
+    private let contributed: PayloadDescription
+    private let rule: OuterRule
+    private var scratch: [Float] = []
+
+    /// Prepares to average contributions against one base.
+    package init(
+        fragment: FragmentLayout.Fragment, codec: Codec, base: Digest, tiles: [TileIndex], rule: OuterRule
+    ) {
+        self.fragment = fragment
+        self.rule = rule
+        contributed = PayloadDescription(
+            kind: .contribution, codec: codec, fragment: fragment.index, base: base, tiles: tiles)
+    }
+
+    /// Checks, weighs and averages.
+    ///
+    /// - Complexity: O(contributions × parameters); holds the unpacked payloads and one tile's sums.
+    package mutating func run(_ contributions: [Contribution]) throws(PayloadError) -> Outcome {
+        var checked: [Checked] = []
+        var refused: [RefusedContribution] = []
+        for contribution in contributions.sorted(by: { $0.member < $1.member }) {
+            if checked.last?.member == contribution.member {
+                refused.append(RefusedContribution(member: contribution.member, reason: "it contributed twice"))
+                continue
+            }
+            do throws(Refusal) {
+                guard checked.count < Coefficients.contributorCountMax else { throw Refusal("the mean is full") }
+                checked.append(try check(contribution))
+            } catch { refused.append(RefusedContribution(member: contribution.member, reason: error.reason)) }
+        }
+        guard !checked.isEmpty else { return Outcome(result: nil, members: [], refused: refused) }
+        let coefficients = Coefficients(
+            checked.map(\.share), cap: rule.weightCap,
+            clips: Self.clips(checked.map(\.normPerStep), cap: rule.weightCap))
+        let result = try average(checked, weights: coefficients.fixed)
+        return Outcome(result: result, members: checked.map(\.member), refused: refused)
+    }
+
+    /// Why one contribution is left out.
+    private struct Refusal: Error {
+        var reason: String
+        init(_ reason: String) { self.reason = reason }
+    }
+
+    /// Decodes one contribution once, to measure and check all of it.
+    private mutating func check(_ contribution: Contribution) throws(Refusal) -> Checked {
+        guard contribution.share.contributes else { throw Refusal("its share is impossible: \(contribution.share)") }
+        guard let bytes = contribution.bytes else { throw Refusal("its payload is not here") }
+        do throws(PayloadError) {
+            let bundle = try PayloadBundle(decoding: bytes, expecting: contributed, of: fragment)
+            var magnitudes: [Float] = []
+            var squares = 0.0
+            for position in bundle.tiles.indices {
+                try bundle.decodeTile(position, scratch: &scratch) { values in
+                    guard let start = values.baseAddress else { return }
+                    let measure = commitMeasure(start, count: values.count)
+                    magnitudes.append(Float(bitPattern: measure.largestMagnitudeBits))
+                    squares += measure.squares
+                }
+                guard magnitudes[position] <= PayloadBundle.magnitudeMax else {
+                    throw .tooLarge(contributed.tiles[position])
+                }
+            }
+            return Checked(
+                member: contribution.member, share: contribution.share, bundle: bundle, magnitudes: magnitudes,
+                normPerStep: squares.squareRoot() / Double(contribution.share.steps))
+        } catch { throw Refusal(error.description) }
+    }
+
+    /// The factors that bring every norm per step down to at most `cap` times the upper median.
+    ///
+    /// Per step, or a fast node would be clipped for its speed; the upper median, so that of two nobody is clipped for
+    /// the other's being small; nobody is where the median is 0.
+    static func clips(_ norms: [Double], cap: Double) -> [Double] {
+        let limit = cap * upperMedian(norms)
+        return norms.map { norm in limit > 0 && norm > limit ? limit / norm : 1 }
+    }
+
+    /// 2^(floor(log2 largest) - 44), built from its exponent; subnormal magnitudes count as 2^-127.
+    static func quantum(largestMagnitude largest: Float) -> Double {
+        Double(bitPattern: UInt64(largest.bitPattern >> 23) + 1023 - 127 - 44 << 52)
+    }
+
+    /// The weighted mean of checked contributions, encoded and packed.
+    private mutating func average(_ included: [Checked], weights: [UInt32]) throws(PayloadError) -> [UInt8] {
+        var description = contributed
+        description.kind = .result
+        guard let tiles = fragment.tiles(at: description.tiles) else { throw .badTiles }
+        var sums = [Int64](repeating: 0, count: tiles.map(\.count).max() ?? 0)
+        var position = 0
+        var failure: PayloadError?
+        let packed = try PayloadBundle.encode(description, of: fragment) { tile, output in
+            defer { position += 1 }
+            let largest = included.reduce(Float(0)) { max($0, $1.magnitudes[position]) }
+            guard largest > 0, let output = output.baseAddress else {
+                output.initialize(repeating: 0)
+                return
+            }
+            let quantum = Self.quantum(largestMagnitude: largest)
+            for index in 0..<tile.count { sums[index] = 0 }
+            for (contribution, weight) in zip(included, weights) {
+                let factor = Double(weight) / (quantum * 0x1p24)
+                do throws(PayloadError) {
+                    try contribution.bundle.decodeTile(position, scratch: &scratch) { values in
+                        guard let values = values.baseAddress else { return }
+                        sums.withUnsafeMutableBufferPointer { sums in
+                            guard let sums = sums.baseAddress else { return }
+                            commitAccumulate(values, count: tile.count, factor: factor, into: sums)
+                        }
+                    }
+                } catch { failure = error }
+            }
+            sums.withUnsafeBufferPointer { sums in
+                guard let sums = sums.baseAddress else { return }
+                commitMean(sums, count: tile.count, quantum: quantum, into: output)
+            }
+        }
+        if let failure { throw failure }
+        return packed
+    }
+}

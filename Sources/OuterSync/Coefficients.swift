@@ -1,0 +1,88 @@
+extension TrainingShare {
+    /// Most tokens that one share may claim: a trillion in one round is a lie.
+    package static let tokensMax: UInt64 = 1 << 40
+    /// Most steps that one share may claim.
+    package static let stepsMax: UInt64 = 1 << 32
+
+    /// Whether the share can be one: at least one step, at least one token per step, neither beyond belief.
+    package var contributes: Bool {
+        steps >= 1 && steps <= tokens && tokens <= Self.tokensMax && steps <= Self.stepsMax
+    }
+}
+
+/// The coefficients with which contributions enter a mean, as integers: a pure function of the contributors' shares.
+///
+/// With t tokens and s steps of a contributor, T the sum of tokens and hbar = (sum of t s) / T the token-weighted mean of
+/// steps, the coefficient is c = t hbar / (s T): every contribution is divided by its own steps, weighted by its
+/// share of the tokens, and scaled to hbar steps (FedNova's normalisation). Equal shares give 1 / M each.
+///
+/// Against lies, hbar is at most `cap` times the lower median of steps, a coefficient at most `cap` times the lower median
+/// coefficient and at most 16. All of it is float64 + * / on exactly summed integers, in contributor order, and ends as
+/// round(c 2^24): the same integers on every CPU.
+package struct Coefficients: Hashable, Sendable {
+    /// Binary digits after the point.
+    package static let fractionBits = 24
+    /// Most contributors of one mean: keeps the sum of `CommitAccumulator`s far from overflow.
+    package static let contributorCountMax = 8192
+    /// The largest coefficient as an integer: 16.
+    private static let fixedMax: Double = 0x1p28
+
+    /// Per contributor c 2^24, at least 1.
+    package let fixed: [UInt32]
+
+    /// Computes them.
+    ///
+    /// - Precondition: every share `contributes`, and there are 1 to `contributorCountMax`.
+    package init(_ shares: [TrainingShare], cap: Double) {
+        self.init(shares, cap: cap, clips: [Double](repeating: 1, count: shares.count))
+    }
+
+    /// The same with a further factor in (0, 1] per contributor, from norm clipping, applied last.
+    init(_ shares: [TrainingShare], cap: Double, clips: [Double]) {
+        precondition(
+            !shares.isEmpty && shares.count <= Self.contributorCountMax && shares.allSatisfy(\.contributes)
+                && clips.count == shares.count, "shares must be checked before they are weighted")
+        // Below 2^13 shares of below 2^40 tokens: exact. Products need 2^85, so the high and low half are summed apart.
+        var tokens: UInt64 = 0
+        var high: UInt64 = 0
+        var low: UInt64 = 0
+        for share in shares {
+            tokens += share.tokens
+            let product = share.tokens.multipliedFullWidth(by: share.steps)
+            let (sum, overflow) = low.addingReportingOverflow(product.low)
+            low = sum
+            high += product.high + (overflow ? 1 : 0)
+        }
+        let total = Double(tokens)
+        let medianSteps = Double(lowerMedian(shares.map(\.steps)))
+        let meanSteps = min((Double(high) * 0x1p64 + Double(low)) / total, cap * medianSteps)
+        let plain = shares.map { share in Double(share.tokens) * meanSteps / (Double(share.steps) * total) }
+        let limit = cap * lowerMedian(plain)
+        fixed = zip(plain, clips).map { value, clip in
+            let scaled = min(value, limit) * clip * 0x1p24 + 0.5
+            return max(1, UInt32(min(scaled, Self.fixedMax)))
+        }
+    }
+
+    /// The effective number of contributors, (sum of w)^2 / sum of w^2: between 1 and their count. An outer rate may
+    /// follow it; the first charter's is constant.
+    package var effectiveCount: Double {
+        var sum = 0.0
+        var squares = 0.0
+        for weight in fixed {
+            sum += Double(weight)
+            squares += Double(weight) * Double(weight)
+        }
+        return sum * sum / squares
+    }
+}
+
+/// The element in the middle of the sorted values, the lower of two.
+func lowerMedian<Value: Comparable>(_ values: [Value]) -> Value {
+    values.sorted()[(values.count - 1) / 2]
+}
+
+/// The element in the middle of the sorted values, the upper of two.
+func upperMedian<Value: Comparable>(_ values: [Value]) -> Value {
+    values.sorted()[values.count / 2]
+}
