@@ -5,6 +5,8 @@ import PeerNet
 
 /// The run log: one line of JSON per event, for whoever plots or measures. Not fsynced: it is not needed for anything.
 final class RunLog {
+    typealias Members = KeyValuePairs<JSONString, JSONValue>
+
     private let descriptor: Int32
 
     /// Appends to a file.
@@ -23,7 +25,7 @@ final class RunLog {
     }
 
     /// Appends one event; a full disk loses it, and training goes on.
-    func append(_ event: String, _ members: KeyValuePairs<JSONString, JSONValue>) {
+    func append(_ event: String, _ members: Members) {
         var object = JSONObject()
         object["time"] = .number(Self.wallSeconds)
         object["event"] = .text(event)

@@ -17,6 +17,8 @@ package enum TrainingEvent: Sendable {
     case state([TrainerStateSection], TrainingProgress, bases: [Digest])
     /// Training cannot go on.
     case failed(TrainingFailure)
+    /// The thread is gone; nothing follows.
+    case ended
 }
 
 /// Runs a trainer on a thread of its own: steps without end, and between two steps whatever the network asked for.
@@ -170,6 +172,7 @@ extension TrainingThread {
         } catch {
             deliver(.failed(error))
         }
+        deliver(.ended)
     }
 
     private struct Work {
@@ -184,7 +187,7 @@ extension TrainingThread {
         pthread_mutex_lock(mutex)
         defer { pthread_mutex_unlock(mutex) }
         while true {
-            if ended { return nil }
+            if ended && requests.isEmpty { return nil }
             // A paused trainer reaches no further step: what waits for one is due now.
             let due = applications.values.filter { !training || $0.application.notBeforeStep <= step }
                 .sorted { $0.application.fragment < $1.application.fragment }

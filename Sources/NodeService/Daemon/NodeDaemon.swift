@@ -1,0 +1,331 @@
+import Compression
+import JSONText
+import Logging
+import OuterSync
+import PeerNet
+import Swarm
+import Transport
+
+/// A node at work: drives one `NodeCore` with the network, the disk, the workshop and the trainer, and performs what it
+/// puts out, in order. Nothing here decides anything about the protocol.
+package actor NodeDaemon {
+    /// The one-way control messages of a swarm.
+    static let swarmProtocol = "/atoll/swarm/1.0.0"
+    /// Blobs by digest and range.
+    static let blobProtocol = "/atoll/blob/1.0.0"
+
+    let setup: NodeSetup
+    let host: PeerHost
+    let logger: Logger
+    var core: NodeCore
+    var meter = TrainingMeter()
+    var listenAddresses: [Multiaddr] = []
+
+    private let clock = MonotonicClock()
+    private var outputs: [NodeCore.Output] = []
+    private var members: Set<PeerID> = []
+    private var latestProgress: TrainingProgress
+    private var lastStateSave: Moment
+    private var stateSaveIsPending = false
+    private var stateSaveInterval: Duration = .seconds(10)
+    private var stopping = false
+
+    private let alarms: AlarmThread<NodeCore.Timer>
+    private let training: TrainingThread
+    private let workshop: SwarmWorkshop
+    private let runLog: RunLog
+
+    // One queue per helper keeps its work in the order in which the core asked for it. None is bounded here: what can
+    // be in flight is bounded by the core's limits.
+    private let inputs: Queue<NodeCore.Input>
+    private let trainingEvents: Queue<TrainingEvent>
+    private let networkCommands = Queue<NetworkCommand>()
+    private let storageCommands = Queue<StorageCommand>()
+    private let workshopCommands = Queue<WorkshopCommand>()
+    private let stopRequests = Queue<Void>()
+
+    /// An ordered queue with one consumer.
+    struct Queue<Element: Sendable>: Sendable {
+        let stream: AsyncStream<Element>
+        let continuation: AsyncStream<Element>.Continuation
+
+        init() { (stream, continuation) = AsyncStream.makeStream() }
+
+        func add(_ element: Element) { continuation.yield(element) }
+        func finish() { continuation.finish() }
+    }
+
+    private enum NetworkCommand: Sendable {
+        case send(PeerID, [UInt8])
+        case dial(PeerID, [Multiaddr])
+        case disconnect(PeerID, String)
+        case fetch(Digest, byteCount: Int, from: PeerID)
+    }
+
+    private enum StorageCommand: Sendable {
+        case persist(DurableRecord, Token)
+        case pruneSlots(FragmentIndex, RoundIndex)
+        case dropBlob(Digest)
+        case keepBlobs([Digest])
+        case saveState([TrainerStateSection], TrainingProgress, bases: [Digest])
+    }
+
+    private enum WorkshopCommand: Sendable {
+        case run(Job, Token)
+        case keepSnapshot(FragmentIndex, RoundIndex, [Float], TrainingProgress, contributes: Bool)
+        case releaseSnapshot(FragmentIndex, RoundIndex)
+        case apply(HeadApplication)
+    }
+
+    /// Wires a node that `setup` has opened; nothing runs before `run`.
+    init(setup: NodeSetup, host: PeerHost, logger: Logger, listenAddresses: [Multiaddr]) throws {
+        self.setup = setup
+        self.host = host
+        self.logger = logger
+        self.listenAddresses = listenAddresses
+        core = try NodeCore(setup.coreConfiguration(listenAddresses: listenAddresses), recovered: setup.recovered)
+        latestProgress = setup.recovered.progress
+        lastStateSave = clock.now
+        let inputs = Queue<NodeCore.Input>()
+        let trainingEvents = Queue<TrainingEvent>()
+        self.inputs = inputs
+        self.trainingEvents = trainingEvents
+        alarms = AlarmThread { inputs.add(.timerFired($0)) }
+        runLog = try RunLog(path: setup.folder.runLogPath)
+        workshop = SwarmWorkshop(
+            layout: setup.layout, codec: setup.codec, rule: setup.outerRule, heads: setup.heads, blobs: setup.folder.blobs,
+            headFolder: setup.folder.heads(layout: setup.layout), executor: ThreadExecutor())
+        training = TrainingThread(
+            progress: setup.recovered.progress, bases: setup.trainerBases, committedTokens: core.status.committedTokens,
+            makeTrainer: setup.makeTrainer, deliver: { trainingEvents.add($0) })
+    }
+
+    /// Works until it is told to stop; then saves the state and returns.
+    func run() async {
+        await withDiscardingTaskGroup { group in
+            group.addTask { await self.pumpHost() }
+            group.addTask { await self.pumpInputs() }
+            group.addTask { await self.pumpTraining() }
+            group.addTask { await self.pumpNetwork() }
+            group.addTask { await self.pumpStorage() }
+            group.addTask { await self.pumpWorkshop() }
+            log("started", ["incarnation": .integer(Int64(clamping: setup.incarnation))])
+            handle(.started)
+            training.resume()
+            for await _ in stopRequests.stream { break }
+            await shutDown()
+        }
+    }
+
+    /// Asks `run` to end.
+    package func stop() { stopRequests.add(()) }
+
+    private func shutDown() async {
+        stopping = true
+        training.pause()
+        handle(.stopping)
+        // The state comes back through the training queue, which then finishes; the other queues drain behind it.
+        training.requestState()
+        training.end()
+    }
+
+    private func finishQueues() async {
+        alarms.stop()
+        workshopCommands.finish()
+        storageCommands.finish()
+        networkCommands.finish()
+        inputs.finish()
+        await host.stop()
+    }
+}
+
+// The pumps: each takes from one source and feeds the core.
+extension NodeDaemon {
+    private func pumpHost() async {
+        while let event = await host.next() {
+            switch event {
+            case .connected(let peer, let addresses): handle(.connected(peer, addresses: addresses))
+            case .disconnected(let peer, _): handle(.disconnected(peer))
+            case .message(let peer, _, let bytes): handle(.received(from: peer, message: bytes))
+            case .identified: break
+            case .dialFailed(let peer, let reason):
+                logger.debug("dial failed", metadata: ["peer": "\(peer.short)", "reason": "\(reason)"])
+            }
+        }
+    }
+
+    private func pumpInputs() async {
+        for await input in inputs.stream { handle(input) }
+    }
+
+    private func pumpTraining() async {
+        for await event in trainingEvents.stream {
+            switch event {
+            case .stepped(let progress, let loss, let seconds): stepped(progress, loss: loss, seconds: seconds)
+            case .snapshotTaken(let fragment, let round, let values, let progress, let contributes):
+                workshopCommands.add(.keepSnapshot(fragment, round, values, progress, contributes: contributes))
+            case .applied(let fragment, let round, let progress): handle(.applied(fragment, round, progress))
+            case .state(let sections, let progress, let bases):
+                storageCommands.add(.saveState(sections, progress, bases: bases))
+            case .failed(let failure):
+                logger.error("training ended", metadata: ["reason": "\(failure)"])
+                log("training_failed", ["reason": .text(failure.description)])
+                stop()
+            case .ended:
+                trainingEvents.finish()
+            }
+        }
+        await finishQueues()
+    }
+
+    private func stepped(_ progress: TrainingProgress, loss: Float, seconds: Double) {
+        latestProgress = progress
+        let now = clock.now
+        meter.add(step: progress, loss: loss, seconds: seconds, at: now)
+        if meter.shouldLog(at: now) {
+            log(
+                "step",
+                [
+                    "step": .integer(Int64(clamping: progress.steps)), "tokens": .integer(Int64(clamping: progress.tokens)),
+                    "loss": .number(Double(loss)), "step_seconds": .number(seconds),
+                ])
+        }
+        if !stopping, !stateSaveIsPending, now - lastStateSave >= stateSaveInterval {
+            stateSaveIsPending = true
+            training.requestState()
+        }
+        handle(.trained(progress))
+    }
+
+    private func pumpNetwork() async {
+        await withDiscardingTaskGroup { group in
+            for await command in networkCommands.stream {
+                switch command {
+                case .send(let peer, let message): await host.send(message, to: peer, on: Self.swarmProtocol)
+                case .dial(let peer, let addresses): await host.dial(peer, at: addresses)
+                case .disconnect(let peer, let reason): await host.disconnect(peer, reason: reason)
+                case .fetch(let digest, let byteCount, let peer):
+                    group.addTask { await self.fetch(digest, byteCount: byteCount, from: peer) }
+                }
+            }
+        }
+    }
+
+    private func fetch(_ digest: Digest, byteCount: Int, from peer: PeerID) async {
+        if await setup.disk.holds(digest, byteCount: byteCount) { return handle(.fetched(digest)) }
+        do {
+            let request = BlobRequest(digest: digest, offset: 0, byteCountMax: UInt64(byteCount))
+            let bytes = try await host.request(
+                request.encoded, to: peer, on: Self.blobProtocol, responseBytesMax: byteCount)
+            guard bytes.count == byteCount, Digest(hashing: bytes) == digest else {
+                let reason = bytes.isEmpty ? "the peer does not hold it" : "the bytes do not match the digest"
+                return handle(.fetchFailed(digest, from: peer, reason: reason))
+            }
+            _ = try await setup.disk.store(bytes)
+            handle(.fetched(digest))
+        } catch {
+            handle(.fetchFailed(digest, from: peer, reason: "\(error)"))
+        }
+    }
+
+    private func pumpStorage() async {
+        for await command in storageCommands.stream {
+            do {
+                switch command {
+                case .persist(let record, let token):
+                    do {
+                        try await setup.journal.append([record])
+                        handle(.persisted(token))
+                    } catch {
+                        handle(.persistFailed(token, reason: "\(error)"))
+                    }
+                case .pruneSlots(let fragment, let round): try await setup.journal.pruneSlots(fragment, through: round)
+                case .dropBlob(let digest): await setup.disk.drop(digest)
+                case .keepBlobs(let digests): try await setup.disk.keepOnly(digests)
+                case .saveState(let sections, let progress, let bases):
+                    let began = clock.now
+                    try await setup.disk.saveState(sections, progress: progress, bases: bases)
+                    stateSaved(seconds: (clock.now - began).inSeconds)
+                }
+            } catch {
+                stateSaveIsPending = false
+                logger.warning("the disk refused", metadata: ["reason": "\(error)"])
+            }
+        }
+    }
+
+    /// Saving may cost at most one percent of the node's time, and need not happen more often than every ten seconds.
+    private func stateSaved(seconds: Double) {
+        stateSaveIsPending = false
+        lastStateSave = clock.now
+        stateSaveInterval = .seconds(max(10, 100 * seconds))
+    }
+
+    private func pumpWorkshop() async {
+        for await command in workshopCommands.stream {
+            switch command {
+            case .run(let job, let token):
+                let result = await workshop.run(job)
+                handle(.computed(token, result))
+            case .keepSnapshot(let fragment, let round, let values, let progress, let contributes):
+                await workshop.keepSnapshot(fragment, round, live: values)
+                handle(.snapshotTaken(fragment, round, contributes ? progress : nil))
+            case .releaseSnapshot(let fragment, let round): await workshop.releaseSnapshot(fragment, round)
+            case .apply(let application):
+                training.apply(application, head: await workshop.head(application.fragment))
+            }
+        }
+    }
+}
+
+// The core's outputs.
+extension NodeDaemon {
+    private func handle(_ input: NodeCore.Input) {
+        outputs.removeAll(keepingCapacity: true)
+        core.handle(input, at: clock.now, into: &outputs)
+        for output in outputs { perform(output) }
+    }
+
+    private func perform(_ output: NodeCore.Output) {
+        switch output {
+        case .send(let peer, let message): networkCommands.add(.send(peer, message))
+        case .publish(let message):
+            for peer in members.sorted() { networkCommands.add(.send(peer, message)) }
+        case .dial(let peer, let addresses): networkCommands.add(.dial(peer, addresses))
+        case .disconnect(let peer, let reason): networkCommands.add(.disconnect(peer, reason))
+        case .fetch(let digest, let byteCount, let peer):
+            networkCommands.add(.fetch(digest, byteCount: byteCount, from: peer))
+        case .dropBlob(let digest): storageCommands.add(.dropBlob(digest))
+        case .keepBlobs(let digests): storageCommands.add(.keepBlobs(digests))
+        case .persist(let record, let token): storageCommands.add(.persist(record, token))
+        case .pruneSlots(let fragment, let round): storageCommands.add(.pruneSlots(fragment, round))
+        case .compute(let job, let token): workshopCommands.add(.run(job, token))
+        case .takeSnapshot(let fragment, let round): training.takeSnapshot(fragment, round)
+        case .releaseSnapshot(let fragment, let round): workshopCommands.add(.releaseSnapshot(fragment, round))
+        case .apply(let application): workshopCommands.add(.apply(application))
+        case .setCommittedTokens(let tokens): training.setCommittedTokens(tokens)
+        case .stopTraining:
+            meter.trainingEnded(at: clock.now)
+            training.pause()
+        case .finished:
+            logger.notice("finished: the heads are the model")
+            log("finished", [:])
+        case .setTimer(let timer, let moment): alarms.set(timer, at: moment)
+        case .cancelTimer(let timer): alarms.cancel(timer)
+        case .event(let event): note(event)
+        }
+    }
+
+    private func note(_ event: NodeCore.Event) {
+        switch event {
+        case .memberConnected(let peer): members.insert(peer)
+        case .memberDisconnected(let peer): members.remove(peer)
+        default: break
+        }
+        let line = EventLine(event)
+        logger.log(level: line.level, "\(line.text)")
+        log(line.name, line.members)
+    }
+
+    private func log(_ event: String, _ members: RunLog.Members) { runLog.append(event, members) }
+}
