@@ -1,0 +1,191 @@
+import CVector
+import NumericsBaseline
+import NumericsV3
+import NumericsV4
+
+/// The instruction sets that kernels are built for.
+package enum InstructionSet: String, CaseIterable, Sendable {
+    /// What every processor of the architecture has.
+    case baseline
+    /// x86-64-v3: AVX2 and FMA.
+    case v3 = "x86-64-v3"
+    /// x86-64-v4: AVX-512.
+    case v4 = "x86-64-v4"
+
+    /// The best one that this processor runs; probed once.
+    package static let best: InstructionSet =
+        switch vector_instruction_level() {
+        case 4: .v4
+        case 3: .v3
+        default: .baseline
+        }
+
+    /// Those that this processor runs, lowest first.
+    package static var available: [InstructionSet] {
+        switch best {
+        case .baseline: [.baseline]
+        case .v3: [.baseline, .v3]
+        case .v4: [.baseline, .v3, .v4]
+        }
+    }
+}
+
+/// A read-only float array.
+package typealias Floats = UnsafePointer<Float>
+/// A float array that is written.
+package typealias MutableFloats = UnsafeMutablePointer<Float>
+
+/// The kernels of one instruction set; signatures and semantics are documented at the functions in NumericsBaseline.
+///
+/// A call through the table costs about a nanosecond, so kernels take whole rows, heads or matrices. Callers check sizes;
+/// kernels check nothing. Each is deterministic for its instruction set, independent of threads and alignment.
+package struct Kernels: Sendable {
+    /// The instruction set that these are built for.
+    package let instructionSet: InstructionSet
+    /// Packs B given row by row.
+    package let packRows: @Sendable (Int, Int, Floats, Int, Int, Int, MutableFloats) -> Void
+    /// Packs B given column by column.
+    package let packColumns: @Sendable (Int, Int, Floats, Int, MutableFloats) -> Void
+    /// C (+)= A B.
+    package let multiplyPacked: @Sendable (Int, Int, Int, Floats, Int, Floats, MutableFloats, Int, Bool) -> Void
+    /// C (+)= Aᵀ B.
+    package let multiplyTransposedPacked:
+        @Sendable (Int, Int, Int, Floats, Int, Floats, MutableFloats, Int, Bool, MutableFloats) -> Void
+    /// y = W x.
+    package let multiplyVector: @Sendable (Int, Int, Floats, Floats, MutableFloats) -> Void
+    /// The sum of products.
+    package let dotProduct: @Sendable (Int, Floats, Floats) -> Float
+    /// RMSNorm.
+    package let rmsNorm: @Sendable (Int, Int, Floats, Floats, Float, MutableFloats, MutableFloats) -> Void
+    /// The gradient of RMSNorm.
+    package let rmsNormGradient:
+        @Sendable (Int, Int, Floats, Floats, Floats, Floats, Floats, MutableFloats, MutableFloats) -> Void
+    /// SwiGLU.
+    package let swiGLU: @Sendable (Int, Int, Floats, MutableFloats) -> Void
+    /// The gradient of SwiGLU.
+    package let swiGLUGradient: @Sendable (Int, Int, Floats, MutableFloats, MutableFloats) -> Void
+    /// y += x.
+    package let addInto: @Sendable (Int, Floats, MutableFloats) -> Void
+    /// x *= factor.
+    package let scale: @Sendable (Int, Float, MutableFloats) -> Void
+    /// live = alpha * live + (1 - alpha) * target; equal bits everywhere.
+    package let blend: @Sendable (Int, Float, Floats, MutableFloats) -> Void
+    /// The sum of squares.
+    package let sumOfSquares: @Sendable (Int, Floats) -> Double
+    /// Softmax cross-entropy and its gradient, in place.
+    package let crossEntropy: @Sendable (Int, Int, MutableFloats, UnsafePointer<Int32>, Float) -> Double
+    /// Exponentials relative to the largest value, in place.
+    package let exponentials: @Sendable (Int, MutableFloats) -> (largest: Float, sum: Float)
+    /// AdamW.
+    package let adamW:
+        @Sendable (
+            Int, MutableFloats, Floats, MutableFloats, MutableFloats, Float, Float, Float, Float, Float, Float, Float
+        ) -> Void
+    /// Rotary position embedding.
+    package let rotate:
+        @Sendable (Int, Int, Floats, Int, Floats, Floats, Float, Float, MutableFloats, Int) -> Void
+    /// Floats of scratch memory for attention.
+    package let attentionScratchCount: @Sendable (Int, Int) -> Int
+    /// Causal attention.
+    package let attention:
+        @Sendable (Int, Int, Int, Int, Floats, Floats, Floats, MutableFloats, MutableFloats, MutableFloats) -> Void
+    /// The gradient of causal attention.
+    package let attentionGradient:
+        @Sendable (
+            Int, Int, Int, Int, Floats, Floats, Floats, Floats, Floats, Floats, MutableFloats, MutableFloats
+        ) -> Void
+
+    /// Rows of B in a block of the packed form.
+    package static let packedBlockRows = 256
+
+    /// Floats that a packed B takes.
+    package static func packedCount(rows: Int, columns: Int) -> Int { rows * ((columns + 15) / 16 * 16) }
+
+    /// Floats of scratch memory that `multiplyTransposedPacked` takes for so many rows.
+    package static func transposedScratchCount(rows: Int) -> Int { packedBlockRows * (rows + 16) }
+
+    /// The kernels for this processor.
+    package static let best = Kernels.built(for: .best)
+
+    /// The kernels built for one instruction set; the processor must have it.
+    package static func built(for instructionSet: InstructionSet) -> Kernels {
+        precondition(InstructionSet.available.contains(instructionSet), "this processor lacks \(instructionSet.rawValue)")
+        return switch instructionSet {
+        case .baseline: baseline
+        case .v3: v3
+        case .v4: v4
+        }
+    }
+
+    private static let baseline = Kernels(
+        instructionSet: .baseline,
+        packRows: NumericsBaseline.packRows,
+        packColumns: NumericsBaseline.packColumns,
+        multiplyPacked: NumericsBaseline.multiplyPacked,
+        multiplyTransposedPacked: NumericsBaseline.multiplyTransposedPacked,
+        multiplyVector: NumericsBaseline.multiplyVector,
+        dotProduct: NumericsBaseline.dotProduct,
+        rmsNorm: NumericsBaseline.rmsNorm,
+        rmsNormGradient: NumericsBaseline.rmsNormGradient,
+        swiGLU: NumericsBaseline.swiGLU,
+        swiGLUGradient: NumericsBaseline.swiGLUGradient,
+        addInto: NumericsBaseline.addInto,
+        scale: NumericsBaseline.scale,
+        blend: NumericsBaseline.blend,
+        sumOfSquares: NumericsBaseline.sumOfSquares,
+        crossEntropy: NumericsBaseline.crossEntropy,
+        exponentials: NumericsBaseline.exponentials,
+        adamW: NumericsBaseline.adamW,
+        rotate: NumericsBaseline.rotate,
+        attentionScratchCount: NumericsBaseline.attentionScratchCount,
+        attention: NumericsBaseline.attention,
+        attentionGradient: NumericsBaseline.attentionGradient)
+
+    private static let v3 = Kernels(
+        instructionSet: .v3,
+        packRows: NumericsV3.packRows,
+        packColumns: NumericsV3.packColumns,
+        multiplyPacked: NumericsV3.multiplyPacked,
+        multiplyTransposedPacked: NumericsV3.multiplyTransposedPacked,
+        multiplyVector: NumericsV3.multiplyVector,
+        dotProduct: NumericsV3.dotProduct,
+        rmsNorm: NumericsV3.rmsNorm,
+        rmsNormGradient: NumericsV3.rmsNormGradient,
+        swiGLU: NumericsV3.swiGLU,
+        swiGLUGradient: NumericsV3.swiGLUGradient,
+        addInto: NumericsV3.addInto,
+        scale: NumericsV3.scale,
+        blend: NumericsV3.blend,
+        sumOfSquares: NumericsV3.sumOfSquares,
+        crossEntropy: NumericsV3.crossEntropy,
+        exponentials: NumericsV3.exponentials,
+        adamW: NumericsV3.adamW,
+        rotate: NumericsV3.rotate,
+        attentionScratchCount: NumericsV3.attentionScratchCount,
+        attention: NumericsV3.attention,
+        attentionGradient: NumericsV3.attentionGradient)
+
+    private static let v4 = Kernels(
+        instructionSet: .v4,
+        packRows: NumericsV4.packRows,
+        packColumns: NumericsV4.packColumns,
+        multiplyPacked: NumericsV4.multiplyPacked,
+        multiplyTransposedPacked: NumericsV4.multiplyTransposedPacked,
+        multiplyVector: NumericsV4.multiplyVector,
+        dotProduct: NumericsV4.dotProduct,
+        rmsNorm: NumericsV4.rmsNorm,
+        rmsNormGradient: NumericsV4.rmsNormGradient,
+        swiGLU: NumericsV4.swiGLU,
+        swiGLUGradient: NumericsV4.swiGLUGradient,
+        addInto: NumericsV4.addInto,
+        scale: NumericsV4.scale,
+        blend: NumericsV4.blend,
+        sumOfSquares: NumericsV4.sumOfSquares,
+        crossEntropy: NumericsV4.crossEntropy,
+        exponentials: NumericsV4.exponentials,
+        adamW: NumericsV4.adamW,
+        rotate: NumericsV4.rotate,
+        attentionScratchCount: NumericsV4.attentionScratchCount,
+        attention: NumericsV4.attention,
+        attentionGradient: NumericsV4.attentionGradient)
+}
