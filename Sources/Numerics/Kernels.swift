@@ -82,8 +82,7 @@ package struct Kernels: Sendable {
             Int, MutableFloats, Floats, MutableFloats, MutableFloats, Float, Float, Float, Float, Float, Float, Float
         ) -> Void
     /// Rotary position embedding.
-    package let rotate:
-        @Sendable (Int, Int, Floats, Int, Floats, Floats, Float, Float, MutableFloats, Int) -> Void
+    package let rotate: @Sendable (Int, Int, Floats, Int, Floats, Floats, Float, Float, MutableFloats, Int) -> Void
     /// Floats of scratch memory for attention.
     package let attentionScratchCount: @Sendable (Int, Int) -> Int
     /// Causal attention.
@@ -109,7 +108,8 @@ package struct Kernels: Sendable {
 
     /// The kernels built for one instruction set; the processor must have it.
     package static func built(for instructionSet: InstructionSet) -> Kernels {
-        precondition(InstructionSet.available.contains(instructionSet), "this processor lacks \(instructionSet.rawValue)")
+        precondition(
+            InstructionSet.available.contains(instructionSet), "this processor lacks \(instructionSet.rawValue)")
         return switch instructionSet {
         case .baseline: baseline
         case .v3: v3

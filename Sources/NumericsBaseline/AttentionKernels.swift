@@ -238,7 +238,9 @@ package func attention(
     var head = 0
     while head < heads {
         let group = head / (heads / groups)
-        if head % (heads / groups) == 0 { gatherKeyValue(tokens, heads, groups, width, group, qkv, cosines, sines, scratch) }
+        if head % (heads / groups) == 0 {
+            gatherKeyValue(tokens, heads, groups, width, group, qkv, cosines, sines, scratch)
+        }
         rotate(
             tokens, width, qkv + head * width, stride, cosines, sines, 1, factor, scratch.queries, scratch.paddedWidth)
         let kept = statistics + head * tokens * 2
@@ -303,7 +305,8 @@ package func attentionGradient(
         var head = group * perGroup
         while head < (group + 1) * perGroup {
             headGradient(
-                tokens, heads, width, head, qkv, stride, cosines, sines, out, statistics + head * tokens * 2, dOut, dQKV,
+                tokens, heads, width, head, qkv, stride, cosines, sines, out, statistics + head * tokens * 2, dOut,
+                dQKV,
                 scratch)
             head += 1
         }
@@ -352,7 +355,8 @@ private func headGradient(
             }
             row += 1
         }
-        multiplyRows(columns, padded, scratch.dScores, scratch.paddedTokens, scratch.keys, scratch.dQueries + first * padded)
+        multiplyRows(
+            columns, padded, scratch.dScores, scratch.paddedTokens, scratch.keys, scratch.dQueries + first * padded)
         addTransposed(columns, padded, scratch.scores, scratch.paddedTokens, dRows, scratch.dValues)
         addTransposed(
             columns, padded, scratch.dScores, scratch.paddedTokens, scratch.queries + first * padded, scratch.dKeys)

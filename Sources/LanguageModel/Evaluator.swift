@@ -1,0 +1,108 @@
+package import Numerics
+
+/// Runs a model forward over windows: losses and logits.
+///
+/// Claims its memory at creation; belongs to one thread or actor. Equal bits for equal input, whatever the thread count.
+package final class Evaluator {
+    /// The model's layout.
+    package let layout: ParameterLayout
+    /// Windows that are computed together.
+    package let batchSize: Int
+    /// Tokens that each window predicts; a window holds one more.
+    package let sequenceLength: Int
+
+    private let pool: WorkerPool
+    private let kernels: Kernels
+    private let forward: ForwardPass
+
+    /// Prepares evaluation of windows of `sequenceLength` + 1 tokens (default: the whole context).
+    package init(
+        layout: ParameterLayout, batchSize: Int = 8, sequenceLength: Int? = nil, pool: WorkerPool,
+        kernels: Kernels = .best
+    ) {
+        let length = sequenceLength ?? layout.configuration.contextLength
+        precondition(batchSize >= 1, "a batch needs at least one window")
+        precondition(length >= 1 && length <= layout.configuration.contextLength, "a window must fit the context")
+        self.layout = layout
+        self.batchSize = batchSize
+        self.sequenceLength = length
+        self.pool = pool
+        self.kernels = kernels
+        let workspace = Workspace(
+            configuration: layout.configuration, shape: BatchShape(sequences: batchSize, length: length),
+            threadCount: pool.threadCount, keepsActivations: false, kernels: kernels)
+        forward = ForwardPass(
+            layout: layout, workspace: workspace, weights: PackedWeights(layout: layout, withGradient: false),
+            kernels: kernels, pool: pool)
+    }
+
+    /// The mean loss per token in nats over any number of windows of sequenceLength + 1 token ids.
+    package func meanLoss(_ parameters: FloatBuffer, windows: [Int32]) throws(ModelError) -> Double {
+        let losses = try windowLosses(parameters, windows: windows)
+        return losses.reduce(0, +) / Double(losses.count * sequenceLength)
+    }
+
+    /// The summed loss in nats of each window.
+    package func windowLosses(_ parameters: FloatBuffer, windows: [Int32]) throws(ModelError) -> [Double] {
+        let stride = sequenceLength + 1
+        guard !windows.isEmpty, windows.count % stride == 0 else {
+            throw .wrongTokenCount(given: windows.count, expected: "a positive multiple of \(stride)")
+        }
+        try prepare(parameters, windows)
+        let count = windows.count / stride
+        var losses = [Double](repeating: 0, count: count)
+        let vocabulary = layout.configuration.vocabularySize
+        for first in Swift.stride(from: 0, to: count, by: batchSize) {
+            let sequences = min(batchSize, count - first)
+            run(parameters, windows, offset: first * stride, inputStride: stride, sequences: sequences) {
+                token, logits in
+                let sequence = token / sequenceLength
+                let target = windows[(first + sequence) * stride + token % sequenceLength + 1]
+                losses[first + sequence] += withUnsafePointer(to: target) {
+                    kernels.crossEntropy(1, vocabulary, logits, $0, 1)
+                }
+            }
+        }
+        return losses
+    }
+
+    /// The logits [count, vocabulary] that follow each of the given tokens, of which there must be sequenceLength.
+    package func logits(_ parameters: FloatBuffer, tokens: [Int32]) throws(ModelError) -> [Float] {
+        guard tokens.count == sequenceLength else {
+            throw .wrongTokenCount(given: tokens.count, expected: "\(sequenceLength)")
+        }
+        try prepare(parameters, tokens)
+        let vocabulary = layout.configuration.vocabularySize
+        var result = [Float](repeating: 0, count: tokens.count * vocabulary)
+        run(parameters, tokens, offset: 0, inputStride: sequenceLength, sequences: 1) { token, logits in
+            for index in 0..<vocabulary { result[token * vocabulary + index] = logits[index] }
+        }
+        return result
+    }
+
+    private func prepare(_ parameters: FloatBuffer, _ tokens: [Int32]) throws(ModelError) {
+        guard parameters.count == layout.count else {
+            throw .wrongParameterCount(given: parameters.count, expected: layout.count)
+        }
+        try checkTokens(tokens, vocabularySize: layout.configuration.vocabularySize)
+        forward.weights.pack(parameters.pointer, kernels: kernels, pool: pool)
+    }
+
+    /// Forward over some sequences, then `body` for each token in order with its logits (which it may overwrite).
+    private func run(
+        _ parameters: FloatBuffer, _ tokens: [Int32], offset: Int, inputStride: Int, sequences: Int,
+        _ body: (_ token: Int, _ logits: MutableFloats) -> Void
+    ) {
+        let vocabulary = layout.configuration.vocabularySize
+        tokens.withUnsafeBufferPointer { tokens in
+            guard let start = tokens.baseAddress else { return }
+            forward.run(parameters.pointer, start + offset, inputStride: inputStride, sequences: sequences)
+        }
+        let total = sequences * sequenceLength
+        for first in stride(from: 0, to: total, by: forward.workspace.slabTokens) {
+            let slab = first..<min(total, first + forward.workspace.slabTokens)
+            forward.runHead(slab) { _, _, _ in }
+            for token in slab { body(token, forward.workspace.logits + (token - first) * vocabulary) }
+        }
+    }
+}

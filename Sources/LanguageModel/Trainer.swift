@@ -1,0 +1,128 @@
+package import Numerics
+
+/// What one optimizer step did.
+package struct StepReport: Hashable, Sendable {
+    /// Mean loss per token in nats, before the step.
+    package var loss: Double
+    /// Norm of the whole gradient before clipping.
+    package var gradientNorm: Double
+    /// False where the gradient was not finite: then nothing was changed.
+    package var applied: Bool
+}
+
+/// Trains one model: forward, backward, clipping and AdamW, on all threads of a pool.
+///
+/// Claims all memory at creation; a step claims no tensor memory. Not Sendable: it belongs to one thread or actor, and blocks it
+/// for the length of a step. Results are equal bit for bit for equal state, windows and rates, on one kind of processor,
+/// whatever the number of threads.
+package final class Trainer {
+    /// The state being trained; others may read and change it between steps.
+    package let state: TrainingState
+    /// Optimizer settings; may change between steps.
+    package var optimizer: AdamW
+    /// Windows per call.
+    package let batchSize: Int
+    /// Tokens that each window trains on; a window holds one more.
+    package let sequenceLength: Int
+    /// Tokens trained per call: batchSize * sequenceLength.
+    package var tokensPerBatch: Int { batchSize * sequenceLength }
+
+    private let pool: WorkerPool
+    private let kernels: Kernels
+    private let weights: PackedWeights
+    private let forward: ForwardPass
+    private let backward: BackwardPass
+    private let memory: GradientWorkspace
+    private let gradient: FloatBuffer
+    private let update: ParameterUpdate
+    private var accumulatedBatches = 0
+    private var accumulatedLoss = 0.0
+
+    /// Prepares training in batches of `batchSize` windows of `sequenceLength` + 1 tokens (default: the whole context).
+    package init(
+        state: TrainingState, batchSize: Int, sequenceLength: Int? = nil, optimizer: AdamW = AdamW(), pool: WorkerPool,
+        kernels: Kernels = .best
+    ) {
+        let configuration = state.layout.configuration
+        let length = sequenceLength ?? configuration.contextLength
+        precondition(batchSize >= 1, "a batch needs at least one window")
+        precondition(length >= 1 && length <= configuration.contextLength, "a window must fit the context")
+        self.state = state
+        self.optimizer = optimizer
+        self.batchSize = batchSize
+        self.sequenceLength = length
+        self.pool = pool
+        self.kernels = kernels
+        let shape = BatchShape(sequences: batchSize, length: length)
+        let workspace = Workspace(
+            configuration: configuration, shape: shape, threadCount: pool.threadCount, keepsActivations: true,
+            kernels: kernels)
+        weights = PackedWeights(layout: state.layout, withGradient: true)
+        memory = GradientWorkspace(configuration: configuration, shape: shape)
+        forward = ForwardPass(
+            layout: state.layout, workspace: workspace, weights: weights, kernels: kernels, pool: pool)
+        backward = BackwardPass(forward: forward, memory: memory)
+        gradient = FloatBuffer(count: state.layout.count)
+        update = ParameterUpdate(layout: state.layout)
+    }
+
+    /// One optimizer step on one batch: `accumulate`, then `update`.
+    ///
+    /// - Parameter windows: batchSize windows of sequenceLength + 1 token ids, one after the other.
+    package func step(_ windows: [Int32], learningRate: Float) throws(ModelError) -> StepReport {
+        try accumulate(windows)
+        return applyUpdate(learningRate: learningRate)
+    }
+
+    /// Adds one batch's gradient to what has accumulated since the last update; returns its mean loss.
+    @discardableResult
+    package func accumulate(_ windows: [Int32]) throws(ModelError) -> Double {
+        let stride = sequenceLength + 1
+        guard windows.count == batchSize * stride else {
+            throw .wrongTokenCount(given: windows.count, expected: "\(batchSize) x \(stride)")
+        }
+        try checkTokens(windows, vocabularySize: state.layout.configuration.vocabularySize)
+        if accumulatedBatches == 0 { gradient.zero() }
+        for sequence in 0..<batchSize {
+            for position in 0..<sequenceLength {
+                memory.targets[sequence * sequenceLength + position] = windows[sequence * stride + position + 1]
+            }
+        }
+        let parameters = Floats(state.parameters.pointer)
+        weights.pack(parameters, kernels: kernels, pool: pool)
+        let loss = windows.withUnsafeBufferPointer { tokens in
+            guard let start = tokens.baseAddress else { return Double.nan }
+            forward.run(parameters, start, inputStride: stride, sequences: batchSize)
+            return backward.run(parameters, start, inputStride: stride, gradient: gradient.pointer)
+        }
+        accumulatedBatches += 1
+        accumulatedLoss += loss
+        return loss
+    }
+
+    /// Updates the parameters from the mean of the accumulated gradients; at least one must have accumulated.
+    package func applyUpdate(learningRate: Float) -> StepReport {
+        precondition(accumulatedBatches > 0, "an update needs an accumulated gradient")
+        let batches = accumulatedBatches
+        let loss = accumulatedLoss / Double(batches)
+        accumulatedBatches = 0
+        accumulatedLoss = 0
+        let norm = update.norm(of: gradient.pointer, kernels: kernels, pool: pool) / Double(batches)
+        guard norm.isFinite, loss.isFinite else { return StepReport(loss: loss, gradientNorm: norm, applied: false) }
+        let clip = min(1, Double(optimizer.gradientNormMax) / max(norm, .leastNormalMagnitude))
+        update.apply(
+            to: state, gradient: gradient.pointer, gradientScale: Float(clip / Double(batches)), optimizer: optimizer,
+            learningRate: learningRate, kernels: kernels, pool: pool)
+        return StepReport(loss: loss, gradientNorm: norm, applied: true)
+    }
+
+    /// The accumulated gradient (not averaged over batches), in the parameters' layout; for tests and tools.
+    package var accumulatedGradient: FloatBuffer { gradient }
+}
+
+/// Checks ids before they become addresses.
+func checkTokens(_ tokens: [Int32], vocabularySize: Int) throws(ModelError) {
+    for token in tokens where token < 0 || Int(token) >= vocabularySize {
+        throw .tokenOutOfRange(token: token, vocabularySize: vocabularySize)
+    }
+}
