@@ -1,0 +1,38 @@
+package import Tokenizing
+
+/// One text file on which everybody evaluates; a charter may name it by digest.
+package struct HeldOutFile: Sendable {
+    /// BLAKE2b-256 of the file's bytes.
+    package let digest: [UInt8]
+    /// The file's tokens.
+    package let tokens: [Int32]
+
+    /// Larger files are refused: an evaluation is to take seconds.
+    private static let byteCountMax = 64 << 20
+
+    /// Reads a file.
+    package init(path: String, tokenizer: Tokenizer) throws(CorpusError) {
+        let content: [UInt8]
+        do { content = try TextFile.read(path, byteCountMax: Self.byteCountMax + 1) } catch {
+            throw .unreadable(path: path, reason: error.reason)
+        }
+        guard content.count <= Self.byteCountMax else {
+            throw .unreadable(path: path, reason: "it has more than \(Self.byteCountMax) bytes")
+        }
+        digest = ContentHash(of: content).bytes
+        tokens = tokenizer.encode(content)
+    }
+
+    /// The file in windows that predict `contextLength` tokens each, at most `countMax`, evenly spread; none if the file is
+    /// shorter than one.
+    package func windows(contextLength: Int, countMax: Int = .max) -> TokenWindows {
+        var windows = TokenWindows(contextLength: contextLength)
+        let available = max(0, (tokens.count - 1) / contextLength)
+        let count = min(available, countMax)
+        for index in 0..<max(0, count) {
+            let start = index * available / count * contextLength
+            windows.tokens += tokens[start...(start + contextLength)]
+        }
+        return windows
+    }
+}
