@@ -67,7 +67,7 @@ let package = Package(
         // Synchronization.
         module("Compression", ["CSodium", "CZstd", "NumericsBaseline"]),
         module("OuterSync", ["Compression", "NumericsBaseline"]),
-        module("Experts", ["Checkpoint", "LanguageModel", "Numerics", "JSONText"]),
+        module("Experts", ["Checkpoint", "LanguageModel", "Numerics", "JSONText", "Tokenizing"]),
         // Network and swarm: pure state machines.
         module("PeerNet", ["CSodium", protobuf]),
         module("Swarm", ["CSodium", "Compression", "OuterSync", "PeerNet", protobuf]),
@@ -92,7 +92,7 @@ let package = Package(
         tests("LanguageModel", ["Numerics"]), tests("Checkpoint", ["LanguageModel", "JSONText", "Numerics", "Tokenizing"]),
         tests("Compression", ["NumericsBaseline", "NumericsV3", "NumericsV4", "CVector"]),
         tests("OuterSync", ["Compression", "NumericsBaseline", "NumericsV3", "NumericsV4", "CVector"]),
-        tests("Experts", ["Checkpoint", "LanguageModel", "Numerics"]), tests("PeerNet"),
+        tests("Experts", ["Checkpoint", "LanguageModel", "Numerics", "Tokenizing"]), tests("PeerNet"),
         tests("Swarm", ["Compression", "OuterSync", "PeerNet"]), tests("Transport", ["PeerNet"]),
         tests("Simulation", ["Swarm", "OuterSync", "PeerNet", "Compression"]), tests("NodeService"),
         .testTarget(name: "TidyTests", swiftSettings: strict),
