@@ -1,0 +1,60 @@
+/// Fields of a protobuf message whose bytes other implementations sign or compare, written in the order given.
+/// By hand, because the generated code would bring all of Foundation into this module for three small messages.
+struct ProtobufWriter {
+    /// The encoding so far.
+    private(set) var bytes: [UInt8] = []
+
+    /// Appends a length-delimited field.
+    mutating func append(_ content: some Collection<UInt8>, field: UInt64) {
+        Uvarint.append(field << 3 | 2, to: &bytes)
+        Uvarint.append(UInt64(content.count), to: &bytes)
+        bytes += content
+    }
+}
+
+/// Reads the length-delimited fields of a protobuf message and skips all others; total over any bytes.
+struct ProtobufReader {
+    /// The message ends inside a field, or holds a tag that protobuf does not define.
+    struct Malformed: Error {}
+
+    private var rest: ArraySlice<UInt8>
+
+    /// Reads a whole message.
+    init(_ bytes: some Collection<UInt8>) { rest = Array(bytes)[...] }
+
+    /// The next length-delimited field; nil at the end.
+    mutating func next() throws(Malformed) -> (field: UInt64, content: ArraySlice<UInt8>)? {
+        while !rest.isEmpty {
+            let tag = try varint()
+            guard tag >> 3 > 0 else { throw Malformed() }
+            switch tag & 7 {
+            case 0: _ = try varint()
+            case 1: _ = try take(8)
+            case 2:
+                let length = try varint()
+                guard length <= UInt64(rest.count) else { throw Malformed() }
+                return (tag >> 3, try take(Int(length)))
+            case 5: _ = try take(4)
+            default: throw Malformed()
+            }
+        }
+        return nil
+    }
+
+    private mutating func take(_ count: Int) throws(Malformed) -> ArraySlice<UInt8> {
+        guard count <= rest.count else { throw Malformed() }
+        defer { rest = rest.dropFirst(count) }
+        return rest.prefix(count)
+    }
+
+    /// A protobuf varint: up to ten bytes, longer than shortest forms included.
+    private mutating func varint() throws(Malformed) -> UInt64 {
+        var value: UInt64 = 0
+        for shift in stride(from: UInt64(0), to: 70, by: 7) {
+            guard let byte = rest.popFirst() else { throw Malformed() }
+            value |= UInt64(byte & 0x7f) << shift
+            if byte & 0x80 == 0 { return value }
+        }
+        throw Malformed()
+    }
+}
