@@ -1,4 +1,5 @@
 import Checkpoint
+import Corpus
 import Glibc
 import PeerNet
 
@@ -44,7 +45,7 @@ extension NodeHome {
     /// The configuration of a fresh home: this machine's well-known text.
     private static func defaultConfiguration() -> NodeConfiguration {
         NodeConfiguration(domains: NodeConfiguration.wellKnownDomains.filter { domain in
-            domain.globs.contains { TextFinder.matchesSomething($0) }
+            domain.globs.contains { FilePattern.matchesSomething($0) }
         })
     }
 
@@ -73,20 +74,18 @@ extension NodeHome {
     static func listenAddress(_ text: String) throws(UserError) -> Multiaddr {
         do {
             let address = try Multiaddr(text)
-            guard address.tcpPort != nil, address.peerID == nil else { throw NotListenable() }
-            return address
+            if address.tcpEndpoint != nil, address.peerID == nil { return address }
         } catch {
-            throw UserError(
-                "\(text) is not an address to listen on", cure: "Write for example /ip4/0.0.0.0/tcp/4650", exitCode: .usage)
+            // Falls through to the one message for all that is wrong with an address.
         }
+        throw UserError(
+            "\(text) is not an address to listen on", cure: "Write for example /ip4/0.0.0.0/tcp/4650", exitCode: .usage)
     }
-
-    private struct NotListenable: Error {}
 
     func loadOrCreateIdentity() throws -> Identity {
         if access(identityPath, F_OK) != 0 {
             var seed = [UInt8](repeating: 0, count: 32)
-            guard getrandom(&seed, seed.count, 0) == seed.count, let identity = Identity(seed: seed) else {
+            guard getentropy(&seed, seed.count) == 0, let identity = Identity(seed: seed) else {
                 throw UserError("the system gives no random bytes", cure: "Check /dev/urandom", exitCode: .unavailable)
             }
             try DurableFile.write(identity.privateKeyProtobuf, to: identityPath, isPrivate: true)

@@ -29,6 +29,8 @@ package actor NodeDaemon {
     private var stateSaveIsPending = false
     private var stateSaveInterval: Duration = .seconds(10)
     private var stopping = false
+    /// A newcomer's first step waits for the swarm's heads: what it trained on other ones would be thrown away.
+    private var waitsForSwarm: Bool
 
     private let alarms: AlarmThread<NodeCore.Timer>
     private let training: TrainingThread
@@ -78,12 +80,16 @@ package actor NodeDaemon {
     }
 
     /// Wires a node that `setup` has opened; nothing runs before `run`.
-    init(setup: NodeSetup, host: PeerHost, logger: Logger, listenAddresses: [Multiaddr]) throws {
+    init(
+        setup: NodeSetup, host: PeerHost, logger: Logger, listenAddresses: [Multiaddr], bootstrap: [PeerAddresses]
+    ) throws {
         self.setup = setup
         self.host = host
         self.logger = logger
         self.listenAddresses = listenAddresses
-        core = try NodeCore(setup.coreConfiguration(listenAddresses: listenAddresses), recovered: setup.recovered)
+        core = try NodeCore(
+            setup.coreConfiguration(listenAddresses: listenAddresses, bootstrap: bootstrap), recovered: setup.recovered)
+        waitsForSwarm = setup.startsFromOthers
         latestProgress = setup.recovered.progress
         lastStateSave = clock.now
         let inputs = Queue<NodeCore.Input>()
@@ -111,7 +117,7 @@ package actor NodeDaemon {
             group.addTask { await self.pumpWorkshop() }
             log("started", ["incarnation": .integer(Int64(clamping: setup.incarnation))])
             handle(.started)
-            training.resume()
+            if !waitsForSwarm { training.resume() }
             for await _ in stopRequests.stream { break }
             await shutDown()
         }
@@ -284,6 +290,14 @@ extension NodeDaemon {
         outputs.removeAll(keepingCapacity: true)
         core.handle(input, at: clock.now, into: &outputs)
         for output in outputs { perform(output) }
+        if waitsForSwarm, !members.isEmpty, !stopping { startWithSwarm() }
+    }
+
+    private func startWithSwarm() {
+        let phase = core.status.phase
+        guard phase != .catchingUp else { return }
+        waitsForSwarm = false
+        if phase == .training { training.resume() }
     }
 
     private func perform(_ output: NodeCore.Output) {

@@ -1,0 +1,105 @@
+import Compression
+import LanguageModel
+import PeerNet
+import Swarm
+
+/// What a person writes in `spec.yaml` for `swarm new`; whatever is left out has a default that works.
+struct SwarmSpecification: Equatable {
+    var name = "atoll"
+    var model = ModelConfiguration.nano
+    var seed: UInt64 = 1
+    var tokenBudget: UInt64 = 20_000_000
+    var batchSequences = 8
+    var learningRate: Float = 3e-3
+    var finalLearningRateShare: Float = 0.1
+    var weightDecay: Float = 0.1
+    var warmupTokens: UInt64?
+    var outerLearningRate: Float = 0.7
+    var outerMomentum: Float = 0.6
+    var innerStepsPerRound = 30
+    var overlapSteps = 2
+    var blendAlpha: Float = 0.25
+
+    /// Reads a specification; unknown and misspelt keys are errors.
+    static func parse(_ text: String, name fileName: String) throws(YAMLProblem) -> SwarmSpecification {
+        var mapping = try YAMLMapping.parse(text, name: fileName)
+        var specification = SwarmSpecification()
+        if let name = try mapping.string("name") { specification.name = name }
+        if let preset = try mapping.string("model") {
+            guard let model = ModelConfiguration.preset(named: preset), model.vocabularySize == 256 else {
+                throw YAMLProblem(
+                    description: "\(fileName): no model '\(preset)' for a byte vocabulary; there are nano and micro")
+            }
+            specification.model = model
+        }
+        if let seed = try mapping.integer("seed", in: 0...Int.max) { specification.seed = UInt64(seed) }
+        if let tokens = try mapping.integer("token_budget", in: 1...Int.max) { specification.tokenBudget = UInt64(tokens) }
+        if let batch = try mapping.integer("batch_sequences", in: 1...4096) { specification.batchSequences = batch }
+        if var inner = try mapping.mapping("inner") {
+            if let rate = try inner.number("learning_rate", in: 1e-8...1) { specification.learningRate = Float(rate) }
+            if let share = try inner.number("final_share", in: 0...1) {
+                specification.finalLearningRateShare = Float(share)
+            }
+            if let decay = try inner.number("weight_decay", in: 0...1) { specification.weightDecay = Float(decay) }
+            if let tokens = try inner.integer("warmup_tokens", in: 0...Int.max) {
+                specification.warmupTokens = UInt64(tokens)
+            }
+            try inner.finish()
+        }
+        if var outer = try mapping.mapping("outer") {
+            if let rate = try outer.number("learning_rate", in: 1e-4...10) { specification.outerLearningRate = Float(rate) }
+            if let momentum = try outer.number("momentum", in: 0...0.99) { specification.outerMomentum = Float(momentum) }
+            try outer.finish()
+        }
+        if var sync = try mapping.mapping("sync") {
+            if let steps = try sync.integer("inner_steps_per_round", in: 1...1_000_000) {
+                specification.innerStepsPerRound = steps
+            }
+            if let steps = try sync.integer("overlap_steps", in: 0...999_999) { specification.overlapSteps = steps }
+            if let alpha = try sync.number("blend_alpha", in: 0...0.99) { specification.blendAlpha = Float(alpha) }
+            try sync.finish()
+        }
+        try mapping.finish()
+        return specification
+    }
+
+    /// The YAML that `parse` reads back to the same value; for tests and testnets. The model is named by its preset.
+    func yaml(modelName: String) -> String {
+        """
+        name: \(name)
+        model: \(modelName)
+        seed: \(seed)
+        token_budget: \(tokenBudget)
+        batch_sequences: \(batchSequences)
+        inner:
+          learning_rate: \(learningRate)
+          final_share: \(finalLearningRateShare)
+          weight_decay: \(weightDecay)
+          warmup_tokens: \(warmup)
+        outer:
+          learning_rate: \(outerLearningRate)
+          momentum: \(outerMomentum)
+        sync:
+          inner_steps_per_round: \(innerStepsPerRound)
+          overlap_steps: \(overlapSteps)
+          blend_alpha: \(blendAlpha)
+
+        """
+    }
+
+    /// Warm-up tokens: as given, else a twentieth of the budget.
+    var warmup: UInt64 { warmupTokens ?? tokenBudget / 20 }
+
+    /// The charter, not yet sealed.
+    func charter(founder: PeerID, tokenizer: Digest) -> Charter {
+        Charter(
+            name: name, founder: founder, model: Charter.Model(model), tokenizer: tokenizer, seed: seed,
+            inner: Charter.Inner(
+                learningRate: learningRate, finalLearningRateShare: finalLearningRateShare, beta1: 0.9, beta2: 0.99,
+                epsilon: 1e-8, weightDecay: weightDecay, gradientClip: 1, warmupTokens: warmup,
+                batchSequences: batchSequences),
+            outer: Charter.Outer(learningRate: outerLearningRate, momentum: outerMomentum),
+            fragmentRule: .stridedThrees, innerStepsPerRound: innerStepsPerRound, overlapSteps: overlapSteps,
+            blendAlpha: blendAlpha, codec: Charter.Codec(family: .e3m0, block: 256, zstd: true), tokenBudget: tokenBudget)
+    }
+}

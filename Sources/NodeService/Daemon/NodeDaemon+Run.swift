@@ -1,0 +1,155 @@
+import Checkpoint
+import Compression
+import Glibc
+import Logging
+import OuterSync
+import PeerNet
+import Swarm
+import Transport
+
+extension NodeDaemon {
+    /// Runs the node of a home in this process until SIGINT, SIGTERM or `node stop`.
+    package static func run(home: NodeHome, port: UInt16?, threads: Int?) async throws(UserError) {
+        do {
+            try home.checkSocketPath()
+            guard home.isInitialized else {
+                throw UserError("\(home.path) is no node's home", cure: "Make one with atoll init", exitCode: .noInput)
+            }
+            let lock = try HomeLock(home)
+            let configuration = try home.loadConfiguration()
+            let record = try SwarmRegistry(home: home).active()
+            let setup = try NodeSetup(home: home, configuration: configuration, threads: threads, record: record)
+            let logger = makeLogger()
+            let (host, addresses) = try await openHost(setup, configuration: configuration, port: port)
+            let daemon: NodeDaemon
+            let control: ControlServer
+            do {
+                daemon = try NodeDaemon(
+                    setup: setup, host: host, logger: logger, listenAddresses: addresses,
+                    bootstrap: bootstrap(of: record))
+                control = ControlServer(path: home.controlSocketPath) { line, reply in
+                    await daemon.answer(line, reply: reply)
+                }
+                try await control.start()
+            } catch {
+                await host.stop()
+                throw error
+            }
+            let places = addresses.map { "\($0)" }.joined(separator: ", ")
+            logger.notice("node \(setup.identity.peerID) listens on \(places), swarm \(setup.swarmID.short)")
+            let signals = SignalWaiter()
+            await withDiscardingTaskGroup { group in
+                group.addTask { if await signals.next() != nil { await daemon.stop() } }
+                await daemon.run()
+                await signals.stop()
+            }
+            await control.stop()
+            logger.notice("stopped")
+            _ = consume lock
+        } catch {
+            throw UserError(wrapping: error)
+        }
+    }
+
+    private static func makeLogger() -> Logger {
+        var logger = Logger(label: "atoll") { StreamLogHandler.standardError(label: $0) }
+        logger.logLevel = getenv("ATOLL_DEBUG") == nil ? .info : .debug
+        return logger
+    }
+
+    private static func openHost(
+        _ setup: NodeSetup, configuration: NodeConfiguration, port: UInt16?
+    ) async throws -> (PeerHost, [Multiaddr]) {
+        let wanted = try NodeHome.listenAddress(configuration.listen ?? "/ip4/0.0.0.0/tcp/0")
+        let explicitPort = port ?? wanted.tcpEndpoint.flatMap { $0.port == 0 ? nil : $0.port }
+        // Only a port that a person asked for can be taken; the home's last one is a wish.
+        let candidates: [UInt16] = explicitPort.map { [$0] } ?? [lastPort(setup.home), 0].compactMap { $0 }
+        for (index, candidate) in candidates.enumerated() {
+            let host = PeerHost(
+                identity: setup.identity,
+                configuration: PeerHostConfiguration(
+                    listenAddresses: [try InterfaceAddresses.replacingPort(of: wanted, by: candidate)], agentVersion: AtollVersion.agent))
+            await host.acceptMessages(on: swarmProtocol, messageBytesMax: Limits.messageBytesMax)
+            let disk = setup.disk
+            await host.serve(blobProtocol, requestBytesMax: BlobRequest.byteCount) { _, bytes in
+                guard let request = BlobRequest(bytes), let answer = await disk.answer(request) else { return nil }
+                return .bytes(answer)
+            }
+            do {
+                let bound = try await host.start()
+                if let port = bound.first?.tcpEndpoint?.port {
+                    try DurableFile.write(Array("\(port)\n".utf8), to: setup.home.portPath)
+                }
+                return (host, bound.flatMap(InterfaceAddresses.advertised(for:)))
+            } catch TransportError.addressInUse where index + 1 < candidates.count {
+                await host.stop()
+            } catch {
+                await host.stop()
+                throw error
+            }
+        }
+        preconditionFailure("the last candidate either binds or throws")
+    }
+
+    private static func lastPort(_ home: NodeHome) -> UInt16? {
+        guard let bytes = try? DurableFile.read(home.portPath, byteCountMax: 16) else { return nil }
+        return UInt16(String(decoding: bytes, as: UTF8.self).filter(\.isNumber))
+    }
+
+    /// Whom to dial first: the peers of the invite by which this node came.
+    private static func bootstrap(of record: SwarmRegistry.Record) -> [PeerAddresses] {
+        guard let bytes = try? DurableFile.read(record.folder.invitePath, byteCountMax: Invite.textBytesMax + 1),
+            let invite = try? Invite.parse(String(decoding: bytes, as: UTF8.self))
+        else { return [] }
+        return invite.bootstrap.compactMap { address in
+            address.peerID.map { PeerAddresses(peer: $0, addresses: [address]) }
+        }
+    }
+
+    /// The node's state for people.
+    func report() async -> NodeReport {
+        let status = core.status
+        let traffic = await host.traffic()
+        let peers = await host.peers()
+        let now = MonotonicClock().now
+        return NodeReport(
+            swarmName: setup.charter.name, swarmID: setup.swarmID.description,
+            peerID: setup.identity.peerID.description, phase: status.phase.name,
+            addresses: listenAddresses.map { "\($0.encapsulating(p2p: setup.identity.peerID))" },
+            steps: max(meter.progress.steps, setup.recovered.progress.steps),
+            tokens: max(meter.progress.tokens, setup.recovered.progress.tokens), loss: meter.loss,
+            tokensPerSecond: meter.tokensPerSecond(at: now), utilisation: meter.utilisation(at: now),
+            committedTokens: status.committedTokens, tokenBudget: status.tokenBudget, bytesSent: traffic.bytesSent,
+            bytesReceived: traffic.bytesReceived,
+            fragments: status.fragments.map {
+                NodeReport.Fragment(round: $0.headRound.value, head: $0.head.description, closed: $0.closed)
+            },
+            peers: peers.map { peer in
+                NodeReport.Peer(
+                    peerID: peer.peerID.description, address: "\(peer.remoteAddress)",
+                    roundTripMilliseconds: peer.roundTripTime.map { $0.inSeconds * 1000 },
+                    bytesSent: peer.traffic.bytesSent, bytesReceived: peer.traffic.bytesReceived)
+            })
+    }
+
+    /// An invite with this node as the way in; it names the newest heads, so that no other history is accepted.
+    func invite() -> Invite {
+        Invite(
+            swarmID: setup.swarmID,
+            bootstrap: listenAddresses.prefix(Invite.bootstrapMax).map {
+                $0.encapsulating(p2p: setup.identity.peerID)
+            })
+    }
+}
+
+extension NodeStatus.Phase {
+    /// The phase in the words of the status.
+    var name: String {
+        switch self {
+        case .catchingUp: "catching-up"
+        case .training: "training"
+        case .closing: "closing"
+        case .finished: "finished"
+        }
+    }
+}

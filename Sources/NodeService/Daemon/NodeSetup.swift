@@ -1,0 +1,154 @@
+import Checkpoint
+import Compression
+import Corpus
+import Glibc
+import LanguageModel
+import Numerics
+import OuterSync
+import PeerNet
+import Swarm
+import Tokenizing
+
+/// Everything that a node opens before it starts: whatever is wrong with home, disk, text or records is found here.
+struct NodeSetup: Sendable {
+    let home: NodeHome
+    let identity: Identity
+    let swarmID: Digest
+    let charter: Charter
+    let folder: SwarmFolder
+    let layout: FragmentLayout
+    let codec: Codec
+    let outerRule: OuterRule
+    let heads: [FragmentHead]
+    let recovered: NodeCore.Recovered
+    let trainerBases: [Digest]
+    let incarnation: UInt64
+    /// Whether the node has nothing of its own to train on yet: it neither founded the swarm nor trained for it before.
+    let startsFromOthers: Bool
+    let journal: SwarmJournal
+    let disk: SwarmDisk
+    let corpus: Corpus
+    let makeTrainer: @Sendable () throws(TrainingFailure) -> any FragmentTrainer
+
+    init(home: NodeHome, configuration: NodeConfiguration, threads: Int?, record: SwarmRegistry.Record) throws {
+        self.home = home
+        identity = try home.loadOrCreateIdentity()
+        swarmID = record.id
+        charter = record.charter
+        folder = record.folder
+        let model = try charter.model.configuration()
+        let parameterLayout = ParameterLayout(model)
+        layout = try FragmentLayout(parameterLayout, rule: charter.fragmentRule)
+        codec = switch charter.codec.family { case .e3m0: .e3m0 }
+        outerRule = OuterRule(
+            learningRate: charter.outer.learningRate, momentum: charter.outer.momentum,
+            weightCap: Double(charter.weightCap))
+        corpus = try Self.openCorpus(configuration, model: model, charter: charter)
+
+        try folder.blobs.create()
+        try folder.heads(layout: layout).create()
+        let storageThread = ThreadExecutor()
+        journal = try SwarmJournal(path: folder.journalPath, executor: storageThread)
+        disk = SwarmDisk(folder: folder, charter: record.sealedCharter, executor: storageThread)
+        let contents = journal.opened
+        incarnation = contents.incarnation
+
+        heads = try Self.openHeads(
+            layout, parameterLayout: parameterLayout, charter: charter, folder: folder.heads(layout: layout))
+        let state = try Self.openState(folder, fragmentCount: layout.fragments.count)
+        let saved = state.flatMap { BuiltInTrainer.Saved($0.sections, parameterCount: parameterLayout.count) }
+        if state != nil, saved == nil {
+            throw CheckpointError.damaged(path: folder.statePath, reason: "it is not the state of this swarm's model")
+        }
+        let progress = state?.progress ?? TrainingProgress(steps: 0, tokens: 0)
+        recovered = NodeCore.Recovered(
+            slots: contents.slots.map(\.message),
+            finals: layout.fragments.map { contents.finals[$0.index] ?? [] },
+            heads: try heads.map { head in
+                guard let round = NodeCore.round(ofScalars: head.scalars) else {
+                    throw CheckpointError.damaged(path: folder.path, reason: "a head names no round")
+                }
+                return NodeCore.RecoveredHead(round: round, digest: head.digest)
+            },
+            liveBases: layout.fragments.map { state?.bases[$0.index.value] }, progress: progress,
+            peers: contents.peers.sorted { $0.key < $1.key }.map { PeerAddresses(peer: $0.key, addresses: $0.value) })
+        trainerBases = state?.bases ?? heads.map(\.digest)
+        startsFromOthers = state == nil && charter.founder != identity.peerID
+
+        // Two starts of a node must not repeat each other's text, unless the second continues the first one's cursor.
+        let seed = identity.peerID.publicKey + withUnsafeBytes(of: incarnation.littleEndian) { Array($0) }
+        let materials = BuiltInTrainer.Materials(
+            layout: layout, model: model, inner: charter.inner, tokenBudget: charter.tokenBudget, corpus: corpus,
+            cursor: saved?.cursor ?? CorpusCursor(seedBytes: seed),
+            threads: Self.threadCount(threads ?? configuration.threads),
+            parameters: saved?.parameters ?? Self.flatParameters(heads, layout: layout, count: parameterLayout.count),
+            moments: saved?.moments)
+        makeTrainer = { () throws(TrainingFailure) in BuiltInTrainer(materials) }
+    }
+
+    /// What the core is told at its start.
+    func coreConfiguration(listenAddresses: [Multiaddr], bootstrap: [PeerAddresses]) -> NodeCore.Configuration {
+        NodeCore.Configuration(
+            identity: identity, charter: charter, swarmID: swarmID, incarnation: incarnation,
+            listenAddresses: listenAddresses, bootstrap: bootstrap,
+            fragments: layout.fragments.map { fragment in
+                FragmentShape(
+                    tileCount: fragment.tiles.count, payloadBytesMax: Self.payloadBytesMax(fragment),
+                    snapshotTileBytesMax: 8 * FragmentLayout.tileLength + Self.headerBytesMax)
+            },
+            seed: UInt64(identity.peerID.publicKey[0]) << 56 ^ incarnation)
+    }
+
+    /// Room for the headers of a bundle or a chunk.
+    private static let headerBytesMax = 4_096
+
+    /// Nothing that is encoded is larger than its float32 values, one line per tile and a header.
+    private static func payloadBytesMax(_ fragment: FragmentLayout.Fragment) -> Int {
+        4 * fragment.parameterCount + 64 * fragment.tiles.count + headerBytesMax
+    }
+
+    /// One thread per core unless told otherwise.
+    static func threadCount(_ threads: Int) -> Int { threads > 0 ? threads : WorkerPool.processorCount }
+
+    private static func openCorpus(
+        _ configuration: NodeConfiguration, model: ModelConfiguration, charter: Charter
+    ) throws -> Corpus {
+        guard Digest(hashing: Tokenizer.bytes.tokenizerJSON) == charter.tokenizer else {
+            throw UserError(
+                "the swarm uses a tokenizer that this version does not have", cure: "Update atoll", exitCode: .unavailable)
+        }
+        return try Corpus(
+            configuration.domains.map { DomainSource(name: $0.name, patterns: $0.globs, weight: $0.weight) },
+            tokenizer: .bytes, contextLength: model.contextLength)
+    }
+
+    private static func openHeads(
+        _ layout: FragmentLayout, parameterLayout: ParameterLayout, charter: Charter, folder: HeadFolder
+    ) throws -> [FragmentHead] {
+        var genesis: FloatBuffer?
+        return try layout.fragments.map { fragment in
+            if let head = try folder.load(fragment) { return head }
+            let parameters = genesis ?? parameterLayout.initialParameters(seed: charter.seed)
+            genesis = parameters
+            let head = FragmentHead(
+                genesis: parameters.withUnsafeBufferPointer { fragment.gather(from: $0) },
+                scalars: NodeCore.genesisScalars(charter: charter, fragment: fragment.index), fragment: fragment)
+            try folder.persist(head, of: fragment.index)
+            return head
+        }
+    }
+
+    private static func openState(_ folder: SwarmFolder, fragmentCount: Int) throws -> LocalState? {
+        guard access(folder.statePath, F_OK) == 0 else { return nil }
+        return try LocalState(readingFrom: folder.statePath, fragmentCount: fragmentCount)
+    }
+
+    /// The heads' parameters as one flat buffer in the model's order; padding stays 0.
+    static func flatParameters(_ heads: [FragmentHead], layout: FragmentLayout, count: Int) -> [Float] {
+        var parameters = [Float](repeating: 0, count: count)
+        parameters.withUnsafeMutableBufferPointer { model in
+            for (fragment, head) in zip(layout.fragments, heads) { fragment.overwrite(model, with: head.theta) }
+        }
+        return parameters
+    }
+}

@@ -1,0 +1,164 @@
+import Checkpoint
+import Compression
+import Glibc
+import PeerNet
+import Swarm
+import Tokenizing
+import Transport
+
+/// Forming, joining and leaving swarms: records what the daemon needs, then has it started.
+package struct SwarmFormation: Sendable {
+    private let home: NodeHome
+    private var registry: SwarmRegistry { SwarmRegistry(home: home) }
+
+    /// Works on a home; `new` and `join` make it first if needed.
+    package init(home: NodeHome) { self.home = home }
+
+    /// A swarm that this node is in now.
+    package struct Membership: Sendable {
+        /// The swarm's name.
+        package var name: String
+        /// The swarm id, hexadecimal.
+        package var swarmID: String
+        /// A line that lets others join, with this node as the way in.
+        package var invite: String
+        /// Whether the node was already in it.
+        package var wasMember: Bool
+    }
+
+    /// Forms a swarm by a specification and starts its first node.
+    package func new(specificationPath: String?) async throws(UserError) -> Membership {
+        do {
+            var specification = SwarmSpecification()
+            if let specificationPath {
+                let bytes = try DurableFile.read(specificationPath, byteCountMax: 1 << 20)
+                specification = try SwarmSpecification.parse(
+                    String(decoding: bytes, as: UTF8.self), name: specificationPath)
+            }
+            try home.initialize()
+            try registry.checkFree(for: nil)
+            guard try registry.activeID() == nil else { preconditionFailure("checkFree(for: nil) refuses any active swarm") }
+            let identity = try home.loadOrCreateIdentity()
+            let charter = specification.charter(
+                founder: identity.peerID, tokenizer: Digest(hashing: Tokenizer.bytes.tokenizerJSON))
+            let record = try registry.activate(sealedCharter: try charter.sealed(by: identity), invite: nil)
+            return try await startOrForget(record, wasMember: false)
+        } catch {
+            throw UserError(wrapping: error)
+        }
+    }
+
+    /// Joins a swarm: fetches its charter from a peer that the invite names, checks it, records it and starts the node.
+    package func join(inviteText: String) async throws(UserError) -> Membership {
+        do {
+            let invite = try Invite.parse(inviteText)
+            try home.checkSocketPath()
+            if home.isInitialized, try registry.activeID() == invite.swarmID {
+                return try await membership(of: try registry.active(), wasMember: true)
+            }
+            if home.isInitialized { try registry.checkFree(for: invite.swarmID) }
+            let sealedCharter = try await fetchCharter(of: invite)
+            try home.initialize()
+            let record = try registry.activate(sealedCharter: sealedCharter, invite: inviteText)
+            return try await startOrForget(record, wasMember: false)
+        } catch {
+            throw UserError(wrapping: error)
+        }
+    }
+
+    /// Stops the node and leaves its swarm.
+    package func leave(deleting: Bool) async throws(UserError) -> Departure {
+        do {
+            guard home.isInitialized, let id = try registry.activeID() else {
+                throw UserError("this node is in no swarm", cure: "Nothing needs to be left", exitCode: .unavailable)
+            }
+            let launcher = NodeLauncher(home: home)
+            if await launcher.isRunning() { try await launcher.stop() }
+            _ = try registry.deactivate(deleting: deleting)
+            return Departure(swarmID: id.description, deleted: deleting)
+        } catch {
+            throw UserError(wrapping: error)
+        }
+    }
+
+    /// A swarm that was left.
+    package struct Departure: Sendable {
+        /// The swarm id, hexadecimal.
+        package var swarmID: String
+        /// Whether its folder was deleted.
+        package var deleted: Bool
+    }
+
+    private func startOrForget(_ record: SwarmRegistry.Record, wasMember: Bool) async throws -> Membership {
+        do {
+            return try await membership(of: record, wasMember: wasMember)
+        } catch {
+            // The node could not start in it: the home is left as it was before.
+            _ = try? registry.deactivate(deleting: true)
+            throw error
+        }
+    }
+
+    private func membership(of record: SwarmRegistry.Record, wasMember: Bool) async throws -> Membership {
+        let launcher = NodeLauncher(home: home)
+        if await !launcher.isRunning() { _ = try await launcher.start(port: nil) }
+        return Membership(
+            name: record.charter.name, swarmID: record.id.description,
+            invite: try await NodeControl(home: home).invite().text, wasMember: wasMember)
+    }
+
+    /// Asks the peers that an invite names for the swarm's charter; it is right if its digest is the swarm's id.
+    private func fetchCharter(of invite: Invite) async throws -> [UInt8] {
+        var seed = [UInt8](repeating: 0, count: 32)
+        // An identity for this one question: the node's own key is only made once there is a swarm to join.
+        guard getentropy(&seed, seed.count) == 0, let identity = Identity(seed: seed) else {
+            throw UserError("the system gives no random bytes", cure: "Check /dev/urandom", exitCode: .unavailable)
+        }
+        let host = PeerHost(
+            identity: identity,
+            configuration: PeerHostConfiguration(listenAddresses: [], agentVersion: AtollVersion.agent))
+        _ = try await host.start()
+        do {
+            let bytes = try await Self.askForCharter(invite, through: host)
+            await host.stop()
+            return bytes
+        } catch {
+            await host.stop()
+            throw error
+        }
+    }
+
+    private static func askForCharter(_ invite: Invite, through host: PeerHost) async throws -> [UInt8] {
+        var reasons: [String] = []
+        for address in invite.bootstrap {
+            let peer: PeerID
+            do { peer = try await host.connect(to: [address]) } catch {
+                reasons.append("\(error)")
+                continue
+            }
+            let request = BlobRequest(
+                digest: invite.swarmID, offset: 0, byteCountMax: UInt64(Limits.charterBytesMax))
+            do {
+                let bytes = try await host.request(
+                    request.encoded, to: peer, on: NodeDaemon.blobProtocol, responseBytesMax: Limits.charterBytesMax)
+                guard !bytes.isEmpty else {
+                    throw UserError(
+                        "\(peer) is not in the swarm \(invite.swarmID.short) that the invite names",
+                        cure: "Ask for a new invite", exitCode: .badData)
+                }
+                guard Charter.swarmID(ofSealed: bytes) == invite.swarmID else {
+                    throw UserError(
+                        "\(peer) sent a charter that is not the invite's swarm", cure: "Ask someone else for an invite",
+                        exitCode: .badData)
+                }
+                _ = try Charter.opened(bytes)
+                return bytes
+            } catch let error as RequestError {
+                reasons.append("\(address): \(error)")
+            }
+        }
+        throw UserError(
+            "nobody that the invite names answers: \(reasons.joined(separator: "; "))",
+            cure: "Check that the inviting node runs and can be reached, or ask for a new invite", exitCode: .unavailable)
+    }
+}

@@ -1,0 +1,112 @@
+import Checkpoint
+import Compression
+import Glibc
+import Swarm
+
+/// The swarms that a home knows: their charters, and which one its node trains for.
+package struct SwarmRegistry {
+    private let home: NodeHome
+
+    /// Works on a home.
+    package init(home: NodeHome) { self.home = home }
+
+    /// One swarm of a home.
+    package struct Entry: Sendable {
+        /// The swarm's name.
+        package var name: String
+        /// The swarm id, hexadecimal.
+        package var swarmID: String
+        /// Whether the node trains for it.
+        package var isActive: Bool
+    }
+
+    /// A swarm that is recorded.
+    struct Record {
+        var id: Digest
+        var charter: Charter
+        var sealedCharter: [UInt8]
+        var folder: SwarmFolder
+    }
+
+    func folder(of id: Digest) -> SwarmFolder { SwarmFolder(path: "\(home.swarmsPath)/\(id)") }
+
+    /// The swarms, by name.
+    package func list() throws(UserError) -> [Entry] {
+        try NodeHome.mapping {
+            guard access(home.swarmsPath, F_OK) == 0 else { return [] }
+            let active = try activeID()
+            return try SystemFiles().list(home.swarmsPath).compactMap { Digest(hexadecimal: $0) }
+                .map { id in Entry(name: try record(id).charter.name, swarmID: id.description, isActive: id == active) }
+                .sorted { ($0.name, $0.swarmID) < ($1.name, $1.swarmID) }
+        }
+    }
+
+    func activeID() throws -> Digest? {
+        guard access(home.activeSwarmPath, F_OK) == 0 else { return nil }
+        let text = String(decoding: try DurableFile.read(home.activeSwarmPath, byteCountMax: 100), as: UTF8.self)
+        guard let id = Digest(hexadecimal: text.filter { !$0.isWhitespace }) else {
+            throw CheckpointError.damaged(path: home.activeSwarmPath, reason: "it holds no swarm id")
+        }
+        return id
+    }
+
+    /// The swarm that the node trains for.
+    func active() throws -> Record {
+        guard let id = try activeID() else {
+            throw UserError(
+                "this node is in no swarm", cure: "Form one with atoll swarm new, or join one with atoll swarm join INVITE",
+                exitCode: .unavailable)
+        }
+        return try record(id)
+    }
+
+    private func record(_ id: Digest) throws -> Record {
+        let folder = folder(of: id)
+        let bytes = try DurableFile.read(folder.charterPath, byteCountMax: Limits.charterBytesMax)
+        guard Digest(hashing: bytes) == id else {
+            throw CheckpointError.damaged(path: folder.charterPath, reason: "its digest is not the swarm's id")
+        }
+        return Record(id: id, charter: try Charter.opened(bytes), sealedCharter: bytes, folder: folder)
+    }
+
+    /// Refuses if the node trains for another swarm.
+    func checkFree(for id: Digest?) throws {
+        guard let active = try activeID(), active != id else { return }
+        throw UserError(
+            "this node already trains for the swarm \(active.short)",
+            cure: "Leave it with atoll swarm leave, or give the other swarm a home of its own with --home", exitCode: .cannotCreate)
+    }
+
+    /// Records a swarm and makes it the active one, in that order, so that a crash leaves either nothing or a whole swarm.
+    func activate(sealedCharter: [UInt8], invite: String?) throws -> Record {
+        let id = Charter.swarmID(ofSealed: sealedCharter)
+        let folder = folder(of: id)
+        try createFolders(folder.path)
+        if let invite { try DurableFile.write(Array((invite + "\n").utf8), to: folder.invitePath) }
+        try DurableFile.write(sealedCharter, to: folder.charterPath)
+        try DurableFile.write(Array((id.description + "\n").utf8), to: home.activeSwarmPath)
+        return try record(id)
+    }
+
+    /// Makes no swarm active; deletes the folder if asked to.
+    func deactivate(deleting: Bool) throws -> Digest {
+        guard let id = try activeID() else {
+            throw UserError("this node is in no swarm", cure: "Nothing needs to be left", exitCode: .unavailable)
+        }
+        try SystemFiles().removeFile(home.activeSwarmPath)
+        if deleting { try removeTree(folder(of: id).path) }
+        return id
+    }
+}
+
+/// Deletes a folder with all that is in it; links are deleted, not followed.
+func removeTree(_ path: String) throws(FileError) {
+    let layer = SystemFiles()
+    for name in try layer.list(path) {
+        let entry = "\(path)/\(name)"
+        var status = stat()
+        guard lstat(entry, &status) == 0 else { throw FileError(.inspect, entry, errno: errno) }
+        if status.st_mode & S_IFMT == S_IFDIR { try removeTree(entry) } else { try layer.removeFile(entry) }
+    }
+    try layer.removeFolder(path)
+}
