@@ -63,6 +63,8 @@ package enum EntropyStage {
 
     /// One whole zstd frame, no more and no less, of exactly the expected content size.
     private static func unpackFrame(_ frame: UnsafeRawBufferPointer, _ rawByteCount: Int) -> ([UInt8], EntropyError?) {
+        // Skippable frames are frames to zstd, but hold nothing.
+        guard frame.starts(with: [0x28, 0xB5, 0x2F, 0xFD]) else { return ([], .damaged) }
         let stated = ZSTD_getFrameContentSize(frame.baseAddress, frame.count)
         // Unknown and erroneous sizes are the two largest numbers.
         guard stated == UInt64(rawByteCount) else {

@@ -6,7 +6,7 @@ import NumericsBaseline
 ///
 /// Per tile, with S the largest magnitude among the included values, the quantum is q = 2^(floor(log2 S) - 44). A value
 /// times its coefficient c (an integer w = c 2^24, at most 2^28) is rounded to a multiple of q: the float64 product of a
-/// 24-bit significand and a 29-bit integer is exact, and below 2^(45 + 4) q. Sums of at most 2^13 of them stay
+/// 24-bit significand and a 29-bit integer is exact, and at most 2^(45 + 4) q. Sums of at most 2^13 of them stay
 /// below 2^62, inside Int64. The sum times q, rounded to float32, is the mean, which the codec encodes once.
 package struct Aggregation {
     /// One contribution as it arrived.

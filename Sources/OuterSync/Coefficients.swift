@@ -16,16 +16,15 @@ extension TrainingShare {
 /// steps, the coefficient is c = t hbar / (s T): every contribution is divided by its own steps, weighted by its
 /// share of the tokens, and scaled to hbar steps (FedNova's normalisation). Equal shares give 1 / M each.
 ///
-/// Against lies, hbar is at most `cap` times the lower median of steps, a coefficient at most `cap` times the lower median
-/// coefficient and at most 16. All of it is float64 + * / on exactly summed integers, in contributor order, and ends as
-/// round(c 2^24): the same integers on every CPU.
+/// Against lies, three caps, each a no-op among nodes of like batch sizes: tokens count up to `cap` times the lower
+/// median of tokens per step, which caps a coefficient at `cap` times the median one without shrinking the others; hbar
+/// is at most `cap` times the upper median of steps; a coefficient is at most `cap`.
+/// All of it is float64 + * / on exactly summed integers and ends as floor(c 2^24 + 1/2): the same integers on every CPU.
 package struct Coefficients: Hashable, Sendable {
     /// Binary digits after the point.
     package static let fractionBits = 24
     /// Most contributors of one mean: keeps the sum of `CommitAccumulator`s far from overflow.
     package static let contributorCountMax = 8192
-    /// The largest coefficient as an integer: 16.
-    private static let fixedMax: Double = 0x1p28
 
     /// Per contributor c 2^24, at least 1.
     package let fixed: [UInt32]
@@ -41,26 +40,30 @@ package struct Coefficients: Hashable, Sendable {
     init(_ shares: [TrainingShare], cap: Double, clips: [Double]) {
         precondition(
             !shares.isEmpty && shares.count <= Self.contributorCountMax && shares.allSatisfy(\.contributes)
-                && clips.count == shares.count, "shares must be checked before they are weighted")
-        // Below 2^13 shares of below 2^40 tokens: exact. Products need 2^85, so the high and low half are summed apart.
+                && clips.count == shares.count && cap >= 1 && cap <= 16,
+            "shares must be checked before they are weighted")
+        let limit = cap * lowerMedian(shares.map { Double($0.tokens) / Double($0.steps) })
+        let counted = shares.map { share in
+            let limited = limit * Double(share.steps)
+            return Double(share.tokens) > limited ? UInt64(limited) : share.tokens
+        }
+        // Below 2^13 shares of at most 2^40 tokens: exact. Products need 2^85, so high and low half are summed apart.
         var tokens: UInt64 = 0
         var high: UInt64 = 0
         var low: UInt64 = 0
-        for share in shares {
-            tokens += share.tokens
-            let product = share.tokens.multipliedFullWidth(by: share.steps)
+        for (share, count) in zip(shares, counted) {
+            tokens += count
+            let product = count.multipliedFullWidth(by: share.steps)
             let (sum, overflow) = low.addingReportingOverflow(product.low)
             low = sum
             high += product.high + (overflow ? 1 : 0)
         }
         let total = Double(tokens)
-        let medianSteps = Double(lowerMedian(shares.map(\.steps)))
-        let meanSteps = min((Double(high) * 0x1p64 + Double(low)) / total, cap * medianSteps)
-        let plain = shares.map { share in Double(share.tokens) * meanSteps / (Double(share.steps) * total) }
-        let limit = cap * lowerMedian(plain)
-        fixed = zip(plain, clips).map { value, clip in
-            let scaled = min(value, limit) * clip * 0x1p24 + 0.5
-            return max(1, UInt32(min(scaled, Self.fixedMax)))
+        let meanSteps = min(
+            (Double(high) * 0x1p64 + Double(low)) / total, cap * Double(upperMedian(shares.map(\.steps))))
+        fixed = (0..<shares.count).map { index in
+            let value = Double(counted[index]) * meanSteps / (Double(shares[index].steps) * total)
+            return max(1, UInt32(min(value, cap) * clips[index] * 0x1p24 + 0.5))
         }
     }
 

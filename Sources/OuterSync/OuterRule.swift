@@ -4,7 +4,7 @@ package struct OuterRule: Hashable, Sendable {
     package var learningRate: Float
     /// The outer momentum (mu), in [0, 1).
     package var momentum: Float
-    /// How many times the median a coefficient, or a norm per step, may be.
+    /// How many times the median a coefficient, or a norm per step, may be; in [1, 16].
     package var weightCap: Double
 
     /// Wraps the fields; a first value for the cap is 4.
