@@ -120,3 +120,8 @@ struct FilePattern {
         return names.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
     }
 }
+
+extension DomainSource {
+    /// Whether any plain file matches; contents are not read.
+    package var matchesFiles: Bool { (try? FilePattern.files(matching: patterns))?.isEmpty == false }
+}

@@ -44,9 +44,8 @@ extension NodeHome {
 
     /// The configuration of a fresh home: this machine's well-known text.
     private static func defaultConfiguration() -> NodeConfiguration {
-        NodeConfiguration(domains: NodeConfiguration.wellKnownDomains.filter { domain in
-            domain.globs.contains { FilePattern.matchesSomething($0) }
-        })
+        NodeConfiguration(
+            domains: NodeConfiguration.wellKnownDomains.filter { DomainSource(name: $0.name, patterns: $0.globs).matchesFiles })
     }
 
     /// Reads `NAME=GLOB` options; several with one name add up.

@@ -1,0 +1,70 @@
+import Glibc
+package import JSONText
+import Transport
+
+/// Standard output for commands.
+package enum StandardOutput {
+    /// Writes text as it is.
+    package static func write(_ text: String) {
+        var bytes = Array(text.utf8)[...]
+        while !bytes.isEmpty {
+            let count = bytes.withUnsafeBytes { Glibc.write(STDOUT_FILENO, $0.baseAddress, $0.count) }
+            if count < 0 && errno == EINTR { continue }
+            guard count > 0 else { return }
+            bytes = bytes.dropFirst(count)
+        }
+    }
+
+    /// One line of JSON, without its newline.
+    package static func jsonLine(_ result: some Presentable) -> String { String(decoding: result.json.line, as: UTF8.self) }
+}
+
+/// Watches a running node from another process.
+package struct NodeFollower: Sendable {
+    /// Why following ended.
+    package enum Ending: Sendable {
+        /// The swarm's model is done.
+        case finished
+        /// Ctrl-C: the node goes on.
+        case detached
+        /// The node is gone.
+        case stopped
+    }
+
+    private static let interval: Duration = .seconds(1)
+    private let home: NodeHome
+    private let show: @Sendable (NodeReport) -> Void
+
+    /// Prepares to show the node's state every second.
+    package init(home: NodeHome, show: @escaping @Sendable (NodeReport) -> Void) {
+        self.home = home
+        self.show = show
+    }
+
+    /// Shows until there is nothing more to see.
+    package func run() async throws(UserError) -> Ending {
+        // The first answer decides whether there is a node at all.
+        show(try await NodeControl(home: home).status())
+        let signals = SignalWaiter()
+        let ending = await withTaskGroup(of: Ending.self) { group in
+            group.addTask { await signals.next() == nil ? .stopped : .detached }
+            group.addTask { await self.watch() }
+            let first = await group.next() ?? .stopped
+            group.cancelAll()
+            await signals.stop()
+            return first
+        }
+        return ending
+    }
+
+    private func watch() async -> Ending {
+        while !Task.isCancelled {
+            // A cancelled sleep ends the loop at its next test.
+            try? await Task.sleep(for: Self.interval)
+            guard let report = try? await NodeControl(home: home).status() else { return .stopped }
+            show(report)
+            if report.phase == "finished" { return .finished }
+        }
+        return .detached
+    }
+}

@@ -1,0 +1,85 @@
+package import JSONText
+
+/// A command's result in its two forms.
+package protocol Presentable {
+    /// For people: one or more lines.
+    var text: String { get }
+    /// For programs.
+    var json: JSONValue { get }
+}
+
+extension HomeSummary: Presentable {
+    package var text: String {
+        let domains = domains.isEmpty ? "none yet: name some in config.yaml" : domains.joined(separator: ", ")
+        return "home     \(path)\nnode     \(peerID)\ntext     \(domains)"
+    }
+    package var json: JSONValue {
+        ["home": .text(path), "peer_id": .text(peerID), "domains": .array(domains.map(JSONValue.text))]
+    }
+}
+
+extension SwarmFormation.Membership: Presentable {
+    package var text: String {
+        let verb = wasMember ? "already in" : "in"
+        return "\(verb) swarm \(name) (\(swarmID.prefix(8)))\non another machine: atoll swarm join \(invite)"
+    }
+    package var json: JSONValue {
+        ["swarm_name": .text(name), "swarm_id": .text(swarmID), "invite": .text(invite), "was_member": .bool(wasMember)]
+    }
+}
+
+extension SwarmFormation.Departure: Presentable {
+    package var text: String { "left swarm \(swarmID.prefix(8))" + (deleted ? " and deleted what was held of it" : "") }
+    package var json: JSONValue { ["swarm_id": .text(swarmID), "deleted": .bool(deleted)] }
+}
+
+extension NodeControl.InviteLine: Presentable {
+    package var json: JSONValue { ["invite": .text(text)] }
+}
+
+extension SwarmCheckpoint.Summary: Presentable {
+    package var text: String { "wrote \(parameters) parameters to \(path)" }
+    package var json: JSONValue {
+        [
+            "path": .text(path), "parameters": .integer(Int64(parameters)), "heads": .array(heads.map(JSONValue.text)),
+        ]
+    }
+}
+
+extension Array: Presentable where Element == SwarmRegistry.Entry {
+    package var text: String {
+        isEmpty
+            ? "no swarm yet: atoll swarm new, or atoll swarm join INVITE"
+            : map { "\($0.isActive ? "*" : " ") \($0.name)  \($0.swarmID)" }.joined(separator: "\n")
+    }
+    package var json: JSONValue {
+        .array(
+            map { ["swarm_name": .text($0.name), "swarm_id": .text($0.swarmID), "active": .bool($0.isActive)] })
+    }
+}
+
+extension NodeReport: Presentable {
+    package var text: String {
+        let loss = loss.map { Self.decimal($0, places: 4) } ?? "-"
+        let share = tokenBudget > 0 ? Double(committedTokens) / Double(tokenBudget) * 100 : 0
+        var lines = [
+            "swarm        \(swarmName) (\(swarmID.prefix(8)))",
+            "node         \(peerID)",
+            "phase        \(phase)",
+            "steps        \(steps), \(tokens) tokens here",
+            "loss         \(loss)",
+            "speed        \(Int(tokensPerSecond)) tokens/s, \(Self.decimal(utilisation * 100, places: 1)) % of the time in steps",
+            "committed    \(committedTokens) of \(tokenBudget) tokens (\(Self.decimal(share, places: 1)) %)",
+            "bytes        \(Self.bytes(bytesSent)) sent, \(Self.bytes(bytesReceived)) received",
+        ]
+        for (index, fragment) in fragments.enumerated() {
+            let state = fragment.closed ? ", closed" : ""
+            lines.append("fragment \(index)   round \(fragment.round), head \(fragment.head.prefix(8))\(state)")
+        }
+        for peer in peers {
+            let time = peer.roundTripMilliseconds.map { ", \(Self.decimal($0, places: 1)) ms" } ?? ""
+            lines.append("peer         \(peer.peerID) at \(peer.address)\(time)")
+        }
+        return lines.joined(separator: "\n")
+    }
+}
