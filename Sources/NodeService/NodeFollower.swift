@@ -1,5 +1,5 @@
 import Glibc
-package import JSONText
+import JSONText
 import Transport
 
 /// Standard output for commands.

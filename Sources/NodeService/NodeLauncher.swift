@@ -85,6 +85,19 @@ struct HomeLock: ~Copyable {
             throw UserError(
                 "another node runs in \(home.path)", cure: "Stop it with atoll node stop", exitCode: .unavailable)
         }
+        // For people and testnets; the lock itself says whether the process lives.
+        let text = Array("\(getpid())\n".utf8)
+        ftruncate(descriptor, 0)
+        _ = text.withUnsafeBytes { write(descriptor, $0.baseAddress, $0.count) }
+    }
+
+    /// The process that runs the home's node; nil if none does.
+    static func holder(_ home: NodeHome) throws(UserError) -> Int32? {
+        guard try isHeld(home) else { return nil }
+        do {
+            let bytes = try DurableFile.read(home.lockPath, byteCountMax: 32)
+            return Int32(String(decoding: bytes, as: UTF8.self).filter(\.isNumber))
+        } catch { throw UserError(wrapping: error) }
     }
 
     deinit { close(descriptor) }

@@ -1,7 +1,9 @@
 import Checkpoint
+import Compression
 import LanguageModel
 import Numerics
 import OuterSync
+import Swarm
 import Tokenizing
 
 /// Takes the swarm's model out of a node: the heads on its disk, whether the node runs or not.
