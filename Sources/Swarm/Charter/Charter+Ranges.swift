@@ -45,7 +45,9 @@ extension Charter {
         try Self.check("gradient clip", inner.gradientClip, 0...1e6)
         try Self.check("warm-up tokens", inner.warmupTokens, 0...Limits.shareMax)
         try Self.check("batch sequences", inner.batchSequences, 1...(1 << 16))
-        try Self.check("outer learning rate", outer.learningRate, 0...10)
+        let (batchTokens, overflow) = inner.batchSequences.multipliedReportingOverflow(by: model.contextLength)
+        try Self.check("tokens of a batch", overflow ? Int.max : batchTokens, 1...(1 << 24))
+        try Self.check("outer learning rate", outer.learningRate, 1e-6...10)
         try Self.check("outer momentum", outer.momentum, 0...0.999_999)
     }
 

@@ -1,22 +1,154 @@
+import Compression
+import OuterSync
 package import PeerNet
 
 /// One node's whole protocol: membership, rounds, ledger and join, as one pure state machine.
+///
+/// It knows no clock, file, socket or thread: `handle` takes what happened and says what the driver must do. A round's
+/// life is told in protocols/round.md, section by section the order of the files beside this one.
 package struct NodeCore: Sendable {
     /// What the node was told at its start.
     let configuration: Configuration
+    let context: BranchContext
+    let me: PeerID
+    var now = Moment.zero
+    /// The caller's array while an input is handled.
+    var out: [Output] = []
+    var random: SeededRandom
+
+    var fragments: [FragmentState] = []
+    var peers: PeerTable
+    var shelf = BlobShelf()
+    var slots = SlotBook()
+    var requests = Requests()
+    var progress: TrainingProgress
+    var pace = Pace()
+
+    var isStarted = false
+    var isStopping = false
+    var budgetKnown = false
+    var isFinished = false
+    var isCaughtUp = false
+    var hasContributed = false
+    /// Blobs left behind by an earlier start have been named for deletion.
+    var hasSwept = false
+    /// Nobody else is known of: catching up needs nobody's word.
+    let isAlone: Bool
+    var committedTokens: UInt64 = 0
+    var isRetrySet = false
+    var retryWait: Duration
+
+    /// The charter's only branch for now.
+    static let branch = "main"
+
+    var limits: Limits { configuration.limits }
+    var charter: Charter { configuration.charter }
 
     /// Takes up the work where the records left it; the first input must be `.started`.
     package init(_ configuration: Configuration, recovered: Recovered) throws(StartError) {
+        try Self.check(configuration, recovered)
         self.configuration = configuration
+        context = BranchContext(swarmID: configuration.swarmID, branch: Self.branch)
+        me = configuration.identity.peerID
+        random = SeededRandom(seed: configuration.seed)
+        peers = PeerTable(me: me)
+        progress = recovered.progress
+        retryWait = configuration.limits.retry
+        isAlone = configuration.bootstrap.isEmpty && recovered.peers.isEmpty
+        for peer in configuration.bootstrap + recovered.peers {
+            peers.update(peer.peer) { $0.addresses = Array(peer.addresses.prefix(Limits.addressesPerPeerMax)) }
+        }
+        for index in configuration.fragments.indices {
+            fragments.append(try recoveredFragment(FragmentIndex(index), recovered))
+        }
+        for bytes in recovered.slots {
+            guard let message = try? Message(bytes: bytes, in: context) else {
+                throw .recovered("a slot record does not decode")
+            }
+            slots.restore(message, bytes: bytes, me: me)
+        }
     }
 
     /// Applies one input and appends what the driver must now do, in order, to `outputs`.
-    package mutating func handle(_ input: Input, at now: Moment, into outputs: inout [Output]) {}
-
-    /// Where the node stands.
-    package var status: NodeStatus {
-        NodeStatus(
-            phase: .training, fragments: [], committedTokens: 0, tokenBudget: configuration.charter.tokenBudget,
-            connectedMembers: [], knownMembers: 0, canPersist: true)
+    package mutating func handle(_ input: Input, at now: Moment, into outputs: inout [Output]) {
+        swap(&out, &outputs)
+        self.now = max(self.now, now)
+        apply(input)
+        if isStarted { startFetches() }
+        swap(&out, &outputs)
     }
+
+    private mutating func apply(_ input: Input) {
+        switch input {
+        case .started: start()
+        case .connected(let peer, let addresses): connected(peer, addresses)
+        case .disconnected(let peer): disconnected(peer)
+        case .received(let peer, let message): received(message, from: peer)
+        case .fetched(let digest): fetched(digest)
+        case .fetchFailed(let digest, _, _): fetchFailed(digest)
+        case .persisted(let token): persisted(token)
+        case .persistFailed(let token, let reason): persistFailed(token, reason)
+        case .computed(let token, let result): computed(token, result)
+        case .snapshotTaken(let fragment, let round, let progress): snapshotTaken(fragment, round, progress)
+        case .applied(let fragment, let round, let progress): applied(fragment, round, progress)
+        case .trained(let progress): trained(progress)
+        case .timerFired(let timer): fired(timer)
+        case .stopping: stop()
+        }
+    }
+
+    private mutating func start() {
+        guard !isStarted else { return }
+        isStarted = true
+        for index in fragments.indices { fragments[index].cycleStart = (progress.steps, now) }
+        pace.note(progress, at: now)
+        for peer in peers.known { dial(peer) }
+        set(.status, after: limits.statusInterval)
+        updateCommittedTokens()
+        for index in fragments.indices {
+            if fragments[index].head.value > 0, fragments[index].isAtTip { captureSnapshot(FragmentIndex(index)) }
+            follow(FragmentIndex(index))
+        }
+        checkCaughtUp()
+        checkFinished()
+    }
+
+    private mutating func stop() {
+        isStopping = true
+        publish(.goodbye)
+    }
+
+    private mutating func fired(_ timer: Timer) {
+        switch timer {
+        case .status: tellStatus()
+        case .due(let fragment): checkDue(fragment)
+        case .phase(let fragment): phaseOverdue(fragment)
+        case .nudge(let fragment): nudge(fragment)
+        case .aggregate(let fragment): aggregateOverdue(fragment)
+        case .catchUp(let fragment): catchUpAgain(fragment)
+        case .retry: retry()
+        }
+    }
+
+    mutating func trained(_ progress: TrainingProgress) {
+        self.progress = progress
+        pace.note(progress, at: now)
+        for index in fragments.indices { checkDue(FragmentIndex(index)) }
+    }
+
+    // MARK: What every part uses
+
+    mutating func event(_ event: Event) { out.append(.event(event)) }
+
+    mutating func set(_ timer: Timer, after duration: Duration) { out.append(.setTimer(timer, at: now + duration)) }
+
+    mutating func send(_ message: Message, to peer: PeerID) {
+        guard peer != me else { return }
+        out.append(.send(to: peer, message: message.bytes(in: context)))
+    }
+
+    mutating func publish(_ message: Message) { out.append(.publish(message: message.bytes(in: context))) }
+
+    /// Whether a fragment index from a peer exists.
+    func has(_ fragment: FragmentIndex) -> Bool { fragments.indices.contains(fragment.value) }
 }

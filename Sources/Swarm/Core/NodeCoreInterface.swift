@@ -108,7 +108,8 @@ extension NodeCore {
         /// Drop a peer that broke a rule.
         case disconnect(PeerID, reason: String)
         /// Fetch a blob of exactly `byteCount` bytes; store it durably; answer `.fetched` or `.fetchFailed`.
-        /// If the blob is already here, answer `.fetched` at once.
+        /// If the blob is already here, answer `.fetched` at once, whoever `from` is; `from` may be this node itself,
+        /// which means: look here only.
         case fetch(Digest, byteCount: Int, from: PeerID)
         /// A blob is no longer needed.
         case dropBlob(Digest)

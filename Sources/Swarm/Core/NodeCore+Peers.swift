@@ -1,0 +1,191 @@
+import Compression
+import OuterSync
+import PeerNet
+
+// Who is there, where they stand, and what they send.
+
+extension NodeCore {
+    mutating func connected(_ peer: PeerID, _ addresses: [Multiaddr]) {
+        guard peer != me else { return }
+        peers.update(peer) { entry in
+            entry.isConnected = true
+            entry.isLeaving = false
+            entry.reports = []
+            entry.wasUseless = false
+            for address in addresses where !entry.addresses.contains(address) {
+                if entry.addresses.count < Limits.addressesPerPeerMax { entry.addresses.append(address) }
+            }
+        }
+        send(
+            .hello(
+                Hello(
+                    incarnation: configuration.incarnation,
+                    addresses: Array(configuration.listenAddresses.prefix(Limits.addressesPerPeerMax)),
+                    report: report())), to: peer)
+    }
+
+    mutating func disconnected(_ peer: PeerID) {
+        let wasMember = peers.isMember(peer)
+        peers.update(peer) { entry in
+            entry.isConnected = false
+            entry.reports = []
+        }
+        guard wasMember else { return }
+        event(.memberDisconnected(peer))
+        for index in fragments.indices {
+            let fragment = FragmentIndex(index)
+            if fragments[index].pageRequest?.from == peer { fragments[index].pageRequest = nil }
+            if case .seekingSnapshot(_, peer) = fragments[index].following { catchUpAgain(fragment) }
+            follow(fragment)
+            tryRoster(fragment)
+            checkDue(fragment)
+        }
+    }
+
+    /// Where this node stands, and some members that it knows.
+    func report() -> Report {
+        var random = random
+        let told = peers.known.filter { !(peers[$0]?.addresses.isEmpty ?? true) }.shuffled(using: &random)
+        return Report(
+            fragments: fragments.map { state in
+                FragmentReport(
+                    ledgerRound: state.ledger.tip.round, headRound: state.head, head: state.ledger.tip.head,
+                    closed: state.ledger.tip.closed)
+            },
+            members: told.prefix(Limits.toldMembersMax).map { peer in
+                PeerAddresses(peer: peer, addresses: peers[peer]?.addresses ?? [])
+            })
+    }
+
+    mutating func tellStatus() {
+        if let peer = peers.members.randomElement(using: &random) { send(.status(report()), to: peer) }
+        for peer in peers.known { dial(peer) }
+        set(.status, after: limits.statusInterval)
+    }
+
+    mutating func dial(_ peer: PeerID) {
+        guard !isStopping, let entry = peers[peer], !entry.isConnected, !entry.addresses.isEmpty else { return }
+        guard peers.members.count < Limits.dialedPeersMax else { return }
+        out.append(.dial(peer, entry.addresses))
+    }
+
+    private mutating func helloReceived(_ hello: Hello, from peer: PeerID) {
+        guard hello.report.fragments.count == fragments.count else {
+            return violation(peer, signer: peer, "a hello tells of another number of fragments")
+        }
+        let isNews = !peers.isMember(peer)
+        let known = peers[peer]?.addresses
+        peers.update(peer) { entry in
+            entry.incarnation = hello.incarnation
+            // What a peer says of itself goes before what others said.
+            let others = entry.addresses.filter { !hello.addresses.contains($0) }
+            entry.addresses = Array((hello.addresses + others).prefix(Limits.addressesPerPeerMax))
+        }
+        guard let addresses = peers[peer]?.addresses else { return }  // the table is full
+        if addresses != known, !addresses.isEmpty { persist(.peer(peer, addresses), .peer) }
+        take(hello.report, from: peer)
+        if isNews, peers.isMember(peer) { event(.memberConnected(peer)) }
+        for index in fragments.indices { checkDue(FragmentIndex(index)) }
+    }
+
+    private mutating func statusReceived(_ report: Report, from peer: PeerID) {
+        guard report.fragments.count == fragments.count else {
+            return violation(peer, signer: peer, "a status tells of another number of fragments")
+        }
+        take(report, from: peer)
+        let isBehind = zip(report.fragments, fragments).contains { $0.ledgerRound < $1.ledger.tip.round }
+        guard isBehind, !report.isAnswer else { return }
+        var answer = self.report()
+        answer.isAnswer = true
+        send(.status(answer), to: peer)
+    }
+
+    private mutating func take(_ report: Report, from peer: PeerID) {
+        for (fragment, state) in zip(report.fragments, fragments)
+        where state.ledger.head(after: fragment.ledgerRound).map({ $0 != fragment.head }) ?? false {
+            return violation(peer, signer: peer, "it has another head for round \(fragment.ledgerRound.value)")
+        }
+        peers.update(peer) { entry in
+            guard entry.isConnected else { return }
+            entry.reports = report.fragments
+            entry.wasUseless = false
+        }
+        for member in report.members where member.peer != me && !member.addresses.isEmpty {
+            guard peers[member.peer]?.addresses.isEmpty ?? true else { continue }
+            peers.update(member.peer) { $0.addresses = member.addresses }
+            dial(member.peer)
+        }
+        for index in fragments.indices { follow(FragmentIndex(index)) }
+        checkCaughtUp()
+    }
+
+    // MARK: Messages
+
+    mutating func received(_ bytes: [UInt8], from peer: PeerID) {
+        guard isStarted, peer != me else { return }
+        do { handle(try Message(bytes: bytes, in: context), from: peer) } catch {
+            violation(peer, signer: peer, error.reason)
+        }
+    }
+
+    /// Handles a message of a peer, or one of this node's own that is on disk.
+    mutating func handle(_ message: Message, from peer: PeerID) {
+        if let fragment = message.fragment, !has(fragment) {
+            return violation(peer, signer: peer, "there is no fragment \(fragment.value)")
+        }
+        switch message {
+        case .hello(let hello): helloReceived(hello, from: peer)
+        case .status(let report): statusReceived(report, from: peer)
+        case .plan(let plan): planReceived(plan, from: peer)
+        case .join(let join, let accepted): joinReceived(join, accepted: accepted, from: peer)
+        case .roster(let roster): rosterReceived(roster, from: peer)
+        case .offer(let offer): offerReceived(offer, from: peer)
+        case .result(let result): resultReceived(result, from: peer)
+        case .hold(let hold): holdReceived(hold, from: peer)
+        case .commit(let commit): commitReceived(commit, from: peer)
+        case .ack(let ack): ackReceived(ack, from: peer)
+        case .final(let final): finalReceived(final, from: peer)
+        case .ledgerRequest(let fragment, let round): sendFinals(fragment, from: round, to: peer)
+        case .ledgerPage(let fragment, let finals): ledgerReceived(fragment, finals, from: peer)
+        case .snapshotRequest(let fragment): snapshotRequested(fragment, from: peer)
+        case .snapshot(let offer): snapshotReceived(offer, from: peer)
+        case .goodbye: goodbyeReceived(from: peer)
+        }
+    }
+
+    private mutating func goodbyeReceived(from peer: PeerID) {
+        peers.update(peer) { $0.isLeaving = true }
+        for index in fragments.indices {
+            tryRoster(FragmentIndex(index))
+            checkDue(FragmentIndex(index))
+        }
+    }
+
+    /// A rule was broken. Only who signed the offence is dropped: others may pass it on in good faith.
+    mutating func violation(_ peer: PeerID, signer: PeerID, _ reason: String) {
+        event(.violation(signer, reason: reason))
+        if peer == signer, peer != me { out.append(.disconnect(peer, reason: reason)) }
+    }
+}
+
+extension Message {
+    /// The fragment that the message is about, if it is about one.
+    var fragment: FragmentIndex? {
+        switch self {
+        case .hello, .status, .goodbye: nil
+        case .plan(let plan): plan.content.id.fragment
+        case .join(let join, _): join.content.id.fragment
+        case .roster(let roster): roster.content.id.fragment
+        case .offer(let offer): offer.id.fragment
+        case .result(let result): result.content.id.fragment
+        case .hold(let hold): hold.id.fragment
+        case .commit(let commit): commit.content.id.fragment
+        case .ack(let ack): ack.content.id.fragment
+        case .final(let final): final.value.fragment
+        case .ledgerRequest(let fragment, _): fragment
+        case .ledgerPage(let fragment, _): fragment
+        case .snapshotRequest(let fragment): fragment
+        case .snapshot(let offer): offer.fragment
+        }
+    }
+}

@@ -1,0 +1,59 @@
+import Compression
+import OuterSync
+import PeerNet
+
+extension NodeCore {
+    static func check(_ configuration: Configuration, _ recovered: Recovered) throws(StartError) {
+        let count = configuration.fragments.count
+        guard (1...Limits.fragmentsMax).contains(count) else {
+            throw .configuration("\(count) fragments, must be 1 to \(Limits.fragmentsMax)")
+        }
+        for shape in configuration.fragments {
+            guard (1...Limits.fragmentTilesMax).contains(shape.tileCount) else {
+                throw .configuration("a fragment has \(shape.tileCount) tiles, must be 1 to \(Limits.fragmentTilesMax)")
+            }
+            guard (1...Int(UInt32.max)).contains(shape.payloadBytesMax),
+                (1...Int(UInt32.max)).contains(shape.snapshotTileBytesMax)
+            else { throw .configuration("a fragment's byte limits are out of range") }
+        }
+        guard (1...Limits.rateClassMax).contains(configuration.rateClass) else {
+            throw .configuration("rate class \(configuration.rateClass), must be 1 to \(Limits.rateClassMax)")
+        }
+        guard recovered.heads.count == count, recovered.finals.count == count, recovered.liveBases.count == count else {
+            throw .recovered("they are of \(recovered.heads.count) fragments; the charter makes \(count)")
+        }
+    }
+
+    /// Rebuilds one fragment: its ledger, how far the head is behind it, and whether the live value can be kept.
+    func recoveredFragment(_ fragment: FragmentIndex, _ recovered: Recovered) throws(StartError) -> FragmentState {
+        let shape = configuration.fragments[fragment.value]
+        let head = recovered.heads[fragment.value]
+        var finals: [Final] = []
+        for bytes in recovered.finals[fragment.value] {
+            do { finals.append(try Final(bytes: bytes, in: context)) } catch {
+                throw .recovered("fragment \(fragment.value), final commit \(finals.count + 1): \(error.reason)")
+            }
+        }
+        let genesis = head.round.value == 0 ? head.digest : finals.first?.value.base
+        guard let genesis else { throw .recovered("fragment \(fragment.value) has a head but no ledger") }
+        var ledger = Ledger(
+            fragment: fragment, shape: shape, context: context, genesisHead: genesis, founder: charter.founder)
+        for final in finals {
+            do { try ledger.append(recorded: final) } catch {
+                throw .recovered("fragment \(fragment.value): \(error.reason)")
+            }
+        }
+        guard ledger.head(after: head.round) == head.digest else {
+            throw .recovered("fragment \(fragment.value): the head of round \(head.round.value) is not the ledger's")
+        }
+        let liveBase = recovered.liveBases[fragment.value]
+        let isFresh = liveBase == nil && head.round.value == 0
+        return FragmentState(
+            index: fragment, shape: shape, ledger: ledger, durableRound: ledger.tip.round, head: head.round,
+            headDigest: head.digest,
+            live: .init(
+                isUsable: (isFresh || liveBase == head.digest) && head.round == ledger.tip.round,
+                shareStart: recovered.progress),
+            cycleStart: (recovered.progress.steps, now))
+    }
+}

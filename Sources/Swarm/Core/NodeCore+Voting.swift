@@ -1,0 +1,138 @@
+import Compression
+import OuterSync
+import PeerNet
+
+// A voter's part: check a commit, hold what it names, ack it; everybody's part: learn what is final.
+
+extension NodeCore {
+    mutating func commitReceived(_ commit: Signed<Commit>, from peer: PeerID) {
+        let id = commit.content.id
+        switch relation(id) {
+        case .past: return sendFinals(id.fragment, from: id.round, to: peer)
+        case .future: return learn(of: id, from: peer)
+        case .notYet: return
+        case .open: break
+        }
+        let state = fragments[id.fragment.value]
+        guard let round = state.round, round.quorum.contains(me), round.voter.mayAck(commit.content) else { return }
+        if resend(.ack, id, .send(commit.signer)) { return progressed(id) }
+        guard let roster = round.roster, roster.content.id == id else {
+            fragments[id.fragment.value].round?.stash(.commit(commit), attempt: id.attempt, from: peer)
+            return
+        }
+        do {
+            try CommitReview.check(
+                commit.content, signer: commit.signer, roster: roster, tip: round.tip, shape: state.shape)
+        } catch {
+            return event(
+                .commitRefused(id.fragment, id.round, attempt: id.attempt, reason: error.reason))
+        }
+        progressed(id)
+        guard round.review?.content.id != id else { return }
+        fragments[id.fragment.value].round?.review = commit
+        for payload in commit.content.value.payloads {
+            let owner = commit.content.value.members[payload.owner].peer
+            shelf.need(
+                payload.blob, for: .payload(id.fragment, id.round), from: sources([owner, commit.signer]))
+        }
+        continueReview(id.fragment)
+    }
+
+    /// Goes on once every payload is held: the head must be what the payloads make.
+    mutating func continueReview(_ fragment: FragmentIndex) {
+        let state = fragments[fragment.value]
+        guard let round = state.round, let commit = round.review?.content, round.voter.mayAck(commit),
+            commit.value.payloads.allSatisfy({ shelf.isHeld($0.blob.digest) })
+        else { return }
+        let step = commit.value.step(tokensBefore: round.tip.tokens, tileCount: state.shape.tileCount)
+        if let head = state.candidate(for: step) { return finishReview(commit.id, head: head) }
+        guard !requests.isReviewing(commit.id) else { return }
+        compute(
+            .outerStep(fragment: fragment, base: round.tip.head, step: step), fragment, .review(commit.id, step))
+    }
+
+    mutating func finishReview(_ id: AttemptID, head: Digest) {
+        guard relation(id) == .open, let round = fragments[id.fragment.value].round, let commit = round.review,
+            commit.content.id == id
+        else { return }
+        fragments[id.fragment.value].round?.review = nil
+        guard round.voter.mayAck(commit.content) else { return }
+        guard head == commit.content.value.head else {
+            return event(
+                .commitRefused(
+                    id.fragment, id.round, attempt: id.attempt,
+                    reason: "its head is \(commit.content.value.head.short), the payloads make \(head.short)"))
+        }
+        fragments[id.fragment.value].round?.voter.accept(commit)
+        // The commit goes to disk before the ack: after a restart the next join must show it.
+        if commit.signer != me { issue(.commit(commit), .keep) }
+        let ack = Ack(id: id, value: commit.content.valueDigest)
+        issue(.ack(Signed(ack, by: configuration.identity, in: context)), .send(commit.signer))
+    }
+
+    mutating func finalReceived(_ final: Final, from peer: PeerID) {
+        let id = AttemptID(final.value.fragment, final.value.round, final.attempt)
+        guard id.round > fragments[id.fragment.value].ledger.tip.round else { return }
+        guard id.round == fragments[id.fragment.value].ledger.tip.round.next else { return learn(of: id, from: peer) }
+        do { try fragments[id.fragment.value].ledger.append(final) } catch {
+            return violation(peer, signer: peer, error.reason)
+        }
+        appended(final)
+    }
+
+    /// A final commit has become part of the ledger.
+    private mutating func appended(_ final: Final) {
+        let fragment = final.value.fragment
+        let began = fragments[fragment.value].round?.dueSince
+        closeRound(final)
+        let value = final.value
+        event(
+            .roundFinal(
+                RoundSummary(
+                    fragment: fragment, round: value.round, attempt: final.attempt, members: value.members.count,
+                    contributors: value.contributors.count,
+                    payloadBytes: value.payloads.reduce(0) { $0 + $1.blob.byteCount }, tokens: value.tokens,
+                    duration: began.map { now - $0 }, head: value.head, closing: value.closing)))
+        persist(.final(fragment, value.round, final.bytes), .final(fragment, value.round))
+        updateCommittedTokens()
+        follow(fragment)
+    }
+
+    /// Ends the open round of a fragment and notes what its outcome means for this node's live value.
+    private mutating func closeRound(_ final: Final) {
+        let fragment = final.value.fragment
+        let round = fragments[fragment.value].round
+        fragments[fragment.value].round = nil
+        let mine = final.value.position(of: me)
+        let blended =
+            mine.map { final.value.blendedTiles(of: $0, tileCount: fragments[fragment.value].shape.tileCount) } ?? []
+        if let round {
+            out.append(.cancelTimer(.aggregate(fragment)))
+            if let began = round.dueSince { fragments[fragment.value].delays.round.learn(now - began) }
+            var outcome = FragmentState.Outcome(blended: blended)
+            switch round.snapshot {
+            case .taken(_, let at):
+                outcome.snapshot = at
+                out.append(.releaseSnapshot(fragment, round.index))
+            case .requested: break  // released when it comes
+            case .none, .waiting, .unavailable: break
+            }
+            fragments[fragment.value].outcomes[round.index] = outcome
+            fragments[fragment.value].cycleStart = (outcome.snapshot?.steps ?? progress.steps, now)
+            release(.contribution(fragment, round.index))
+        } else {
+            fragments[fragment.value].cycleStart = (progress.steps, now)
+            if !blended.isEmpty {
+                fragments[fragment.value].outcomes[final.value.round] = FragmentState.Outcome(blended: blended)
+            }
+        }
+        trimPayloads(fragment, final.value.round)
+    }
+
+    /// Drops the payloads of a round that its final commit does not name.
+    mutating func trimPayloads(_ fragment: FragmentIndex, _ round: RoundIndex) {
+        guard let final = fragments[fragment.value].ledger.final(of: round) else { return }
+        let named = Set(final.value.payloads.map(\.blob.digest))
+        for digest in shelf.release(.payload(fragment, round), except: named) { out.append(.dropBlob(digest)) }
+    }
+}

@@ -1,0 +1,25 @@
+import Compression
+import OuterSync
+import PeerNet
+
+/// A contributor's part in one round, whatever the attempt: encode once per owner and tiles, offer in each attempt.
+struct Contributor: Sendable {
+    /// What a contribution is bound to, besides the round.
+    struct Target: Hashable, Sendable {
+        let owner: PeerID
+        let tiles: [TileIndex]
+    }
+
+    private(set) var blobs: [Target: BlobReference] = [:]
+    var isEncoding = false
+
+    /// Blobs of at most this many targets are kept; more attempts with other owners encode nothing.
+    static let targetsMax = 4 * Limits.roundMembersMax
+
+    mutating func add(_ blob: BlobReference, for target: Target) {
+        guard blobs.count < Self.targetsMax else { return }
+        blobs[target] = blob
+    }
+
+    func blob(for target: Target) -> BlobReference? { blobs[target] }
+}
