@@ -128,7 +128,7 @@ package struct Aggregation {
 
     /// 2^(floor(log2 largest) - 44), built from its exponent; subnormal magnitudes count as 2^-127.
     static func quantum(largestMagnitude largest: Float) -> Double {
-        Double(bitPattern: UInt64(largest.bitPattern >> 23) + 1023 - 127 - 44 << 52)
+        Double(bitPattern: (UInt64(largest.bitPattern >> 23) + (1023 - 127 - 44)) << 52)
     }
 
     /// The weighted mean of checked contributions, encoded and packed.

@@ -173,7 +173,7 @@ theta = samples(10, count, f32(0.5))
 velocity = [0.0] * count
 weights = coefficients([(1000 * m + 5, m + 3) for m in range(5)], cap)
 for turn in range(3):
-    members = [samples(100 * turn + m, count, f32(0.01 * (m + 1))) for m in range(5)]
+    members = [samples(100 * turn + m, count, f32(f32(0.01) * (m + 1))) for m in range(5)]
     coded = [encode(values) for values in members]
     mean = average([decode(data, count) for data in coded], weights)
     data = encode(mean)
