@@ -1,0 +1,113 @@
+package import Checkpoint
+import Glibc
+import LanguageModel
+import Numerics
+
+/// Merges checkpoints by the weighted average of their parameters.
+///
+/// Every value is sum(w x) / sum(w) in float64, rounded once to float32; where all inputs that have a weight hold the same
+/// bits, these are the result. So equal inputs give the input, a one-hot weight gives that expert, and equal arguments
+/// give equal files.
+package struct WeightedAverage {
+    private let inputs: [ModelFolder]
+    /// One per input, as given.
+    private let weights: [Double]
+    /// The weights as shares of their sum, for reports.
+    package let shares: [Double]
+
+    /// Opens the inputs and checks that they can be averaged; nothing but the values is left to fail later.
+    ///
+    /// - Parameter weights: one per checkpoint, with any sum but zero; nil for equal ones.
+    package init(of paths: [String], weights: [Double]? = nil) throws(MergeError) {
+        guard !paths.isEmpty else { throw .noInputs }
+        let weights = weights ?? Array(repeating: 1, count: paths.count)
+        guard weights.count == paths.count else { throw .weightCount(given: weights.count, expected: paths.count) }
+        guard weights.allSatisfy(\.isFinite) else { throw .weightNotFinite }
+        let sum = weights.reduce(0, +)
+        // Weights that cancel to rounding noise have no meaningful average either.
+        guard sum.isFinite, abs(sum) > 1e-9 * weights.reduce(0, { $0 + abs($1) }) else { throw .weightsSumToZero }
+        var inputs: [ModelFolder] = []
+        for path in paths {
+            do { inputs.append(try ModelFolder(path)) } catch { throw .checkpoint(error) }
+        }
+        for other in inputs.dropFirst() { try Self.check(inputs[0], other) }
+        self.inputs = inputs
+        self.weights = weights
+        shares = weights.map { $0 / sum }
+    }
+
+    /// Writes the merged checkpoint, atomically and durably, with the tokenizer of the inputs.
+    ///
+    /// - Parameter path: must not exist, or be an empty folder, and must not be an input.
+    package func write(to path: String, layer: any FileLayer = SystemFiles()) throws(MergeError) {
+        let target = Self.canonical(path)
+        for input in inputs where target != nil && Self.canonical(input.path) == target {
+            throw .outputIsInput(path)
+        }
+        do {
+            let configuration = inputs[0].configuration
+            let scratch = FloatBuffer(count: inputs[0].layout.tensors.reduce(0) { max($0, $1.count) })
+            try ModelFolder.write(
+                to: path, configuration: configuration, tokenizer: inputs[0].tokenizer,
+                metadata: [
+                    ("merge_method", "linear"),
+                    ("merge_weights", shares.map { "\($0)" }.joined(separator: ",")),
+                ], layer: layer
+            ) { (tensor, target) throws(CheckpointError) in
+                try average(tensor, into: target, scratch: scratch, path: path)
+            }
+        } catch { throw .checkpoint(error) }
+    }
+
+    private func average(
+        _ tensor: ParameterLayout.Tensor, into target: UnsafeMutableBufferPointer<Float>, scratch: FloatBuffer,
+        path: String
+    ) throws(CheckpointError) {
+        let used = inputs.indices.filter { weights[$0] != 0 }
+        let divisor = used.reduce(0) { $0 + weights[$1] }
+        var sums = [Double](repeating: 0, count: tensor.count)
+        var isEqual = [Bool](repeating: true, count: tensor.count)
+        let values = UnsafeMutableBufferPointer(start: scratch.pointer, count: tensor.count)
+        for (place, index) in used.enumerated() {
+            let weight = weights[index]
+            try inputs[index].read(tensor, into: place == 0 ? target : values)
+            if place == 0 {
+                for element in 0..<tensor.count { sums[element] = weight * Double(target[element]) }
+            } else {
+                for element in 0..<tensor.count {
+                    sums[element] += weight * Double(values[element])
+                    if values[element].bitPattern != target[element].bitPattern { isEqual[element] = false }
+                }
+            }
+        }
+        for element in 0..<tensor.count where !isEqual[element] {
+            target[element] = Float(sums[element] / divisor)
+        }
+        guard target.allSatisfy(\.isFinite) else {
+            throw .unsupported(path: path, reason: "the average of \(tensor.name) is beyond the range of float32")
+        }
+    }
+
+    private static func check(_ left: ModelFolder, _ right: ModelFolder) throws(MergeError) {
+        let (one, two) = (left.configuration, right.configuration)
+        let differences: [(Bool, String)] = [
+            (one.vocabularySize != two.vocabularySize, "the vocabulary size"), (one.width != two.width, "the width"),
+            (one.layerCount != two.layerCount, "the number of layers"),
+            (one.headCount != two.headCount, "the number of heads"),
+            (one.keyValueHeadCount != two.keyValueHeadCount, "the number of key-value heads"),
+            (one.headWidth != two.headWidth, "the head width"),
+            (one.feedForwardWidth != two.feedForwardWidth, "the feed-forward width"),
+            (one.ropeTheta != two.ropeTheta, "the rotary base"),
+            (one.tiedEmbeddings != two.tiedEmbeddings, "whether the embeddings are tied"),
+            (left.tokenizer != right.tokenizer, "the tokenizer"), (one != two, "the model configuration"),
+        ]
+        if let first = differences.first(where: \.0) { throw .different(left.path, right.path, what: first.1) }
+    }
+
+    /// The path without links and dots; nil if it does not exist.
+    private static func canonical(_ path: String) -> String? {
+        guard let resolved = realpath(path, nil) else { return nil }
+        defer { free(resolved) }
+        return String(cString: resolved)
+    }
+}
