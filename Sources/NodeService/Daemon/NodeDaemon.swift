@@ -219,6 +219,7 @@ extension NodeDaemon {
 
     private func fetch(_ digest: Digest, byteCount: Int, from peer: PeerID) async {
         if await setup.disk.holds(digest, byteCount: byteCount) { return handle(.fetched(digest)) }
+        if peer == setup.identity.peerID { return handle(.fetchFailed(digest, from: peer, reason: "it is not here")) }
         do {
             let request = BlobRequest(digest: digest, offset: 0, byteCountMax: UInt64(byteCount))
             let bytes = try await host.request(

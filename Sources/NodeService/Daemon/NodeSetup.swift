@@ -61,22 +61,17 @@ struct NodeSetup: Sendable {
             throw CheckpointError.damaged(path: folder.statePath, reason: "it is not the state of this swarm's model")
         }
         let progress = state?.progress ?? TrainingProgress(steps: 0, tokens: 0)
+        let recoveredHeads = try Self.recover(heads, folder: folder)
         recovered = NodeCore.Recovered(
             slots: contents.slots.map(\.message),
             finals: layout.fragments.map { contents.finals[$0.index] ?? [] },
-            heads: try heads.map { head in
-                guard let round = NodeCore.round(ofScalars: head.scalars) else {
-                    throw CheckpointError.damaged(path: folder.path, reason: "a head names no round")
-                }
-                return NodeCore.RecoveredHead(round: round, digest: head.digest)
-            },
+            heads: recoveredHeads,
             liveBases: layout.fragments.map { state?.bases[$0.index.value] }, progress: progress,
             peers: contents.peers.sorted { $0.key < $1.key }.map { PeerAddresses(peer: $0.key, addresses: $0.value) })
         trainerBases = state?.bases ?? heads.map(\.digest)
         startsFromOthers = state == nil && charter.founder != identity.peerID
 
-        // Two starts of a node must not repeat each other's text, unless the second continues the first one's cursor.
-        let seed = identity.peerID.publicKey + withUnsafeBytes(of: incarnation.littleEndian) { Array($0) }
+        let seed = Self.cursorSeed(identity.peerID, incarnation: incarnation)
         let materials = BuiltInTrainer.Materials(
             layout: layout, model: model, inner: charter.inner, tokenBudget: charter.tokenBudget, corpus: corpus,
             cursor: saved?.cursor ?? CorpusCursor(seedBytes: seed),
@@ -107,6 +102,12 @@ struct NodeSetup: Sendable {
         4 * fragment.parameterCount + 64 * fragment.tiles.count + headerBytesMax
     }
 
+    /// Seeds a node's sequence of windows: two nodes never draw the same one, nor two starts of a node, unless the second
+    /// continues the first one's cursor.
+    static func cursorSeed(_ peer: PeerID, incarnation: UInt64) -> [UInt8] {
+        peer.publicKey + withUnsafeBytes(of: incarnation.littleEndian) { Array($0) }
+    }
+
     /// One thread per core unless told otherwise.
     static func threadCount(_ threads: Int) -> Int { threads > 0 ? threads : WorkerPool.processorCount }
 
@@ -135,6 +136,15 @@ struct NodeSetup: Sendable {
                 scalars: NodeCore.genesisScalars(charter: charter, fragment: fragment.index), fragment: fragment)
             try folder.persist(head, of: fragment.index)
             return head
+        }
+    }
+
+    private static func recover(_ heads: [FragmentHead], folder: SwarmFolder) throws -> [NodeCore.RecoveredHead] {
+        try heads.map { head in
+            guard let round = NodeCore.round(ofScalars: head.scalars) else {
+                throw CheckpointError.damaged(path: folder.path, reason: "a head names no round")
+            }
+            return NodeCore.RecoveredHead(round: round, digest: head.digest)
         }
     }
 

@@ -1,13 +1,18 @@
-/// base58btc, the text form of peer ids: no checksum, each leading zero byte becomes `1`.
-enum Base58 {
-    /// Longest input of either direction; peer ids need 64, and the cost is quadratic.
-    static let countMax = 128
+/// base58btc, the text form of peer ids and invites: no checksum, each leading zero byte becomes `1`.
+package enum Base58 {
+    /// Longest input of either direction unless a caller asks for more; peer ids need 64, and the cost is quadratic.
+    package static let countMax = 128
 
     private static let alphabet = Array("123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz".utf8)
 
+    /// Whether a character is of the alphabet.
+    package static func contains(_ character: Character) -> Bool {
+        character.asciiValue.map(alphabet.contains) ?? false
+    }
+
     /// Encodes at most `countMax` bytes.
-    static func encode(_ bytes: [UInt8]) -> String {
-        precondition(bytes.count <= countMax, "base58 is for short ids")
+    package static func encode(_ bytes: [UInt8], countMax: Int = countMax) -> String {
+        precondition(bytes.count <= countMax, "base58 is for short texts")
         let zeros = bytes.prefix { $0 == 0 }.count
         var digits: [UInt8] = []  // least significant first
         for byte in bytes.dropFirst(zeros) {
@@ -27,7 +32,7 @@ enum Base58 {
     }
 
     /// Decodes at most `countMax` characters; nil for more, or for a character outside the alphabet.
-    static func decode(_ text: some Collection<UInt8>) -> [UInt8]? {
+    package static func decode(_ text: some Collection<UInt8>, countMax: Int = countMax) -> [UInt8]? {
         guard text.count <= countMax else { return nil }
         let zeros = text.prefix { $0 == alphabet[0] }.count
         var bytes: [UInt8] = []  // least significant first

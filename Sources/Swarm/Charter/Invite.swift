@@ -1,6 +1,5 @@
 package import Compression
 package import PeerNet
-internal import SwiftProtobuf
 
 /// What is wrong with an invite line.
 package enum InviteError: Error, Hashable, Sendable, CustomStringConvertible {
@@ -46,7 +45,6 @@ package struct Invite: Hashable, Sendable {
     package static let textBytesMax = 4_096
     /// The most bootstrap addresses; further ones are left out of the text.
     package static let bootstrapMax = 16
-    private static let checksumBytes = 4
 
     /// Wraps the fields.
     package init(swarmID: Digest, bootstrap: [Multiaddr], heads: [Digest] = []) {
