@@ -94,7 +94,7 @@ let package = Package(
         tests("OuterSync", ["Compression", "NumericsBaseline", "NumericsV3", "NumericsV4", "CVector"]),
         tests("Experts", ["Checkpoint", "LanguageModel", "Numerics", "Tokenizing"]), tests("PeerNet"),
         tests("Swarm", ["Compression", "OuterSync", "PeerNet"]), tests("Transport", ["PeerNet"]),
-        tests("Simulation", ["Swarm", "OuterSync", "PeerNet", "Compression"]), tests("NodeService"),
+        tests("Simulation", ["Swarm", "OuterSync", "PeerNet", "Compression"]), tests("NodeService", ["Compression", "OuterSync", "PeerNet", "Swarm", "JSONText", "LanguageModel"]),
         .testTarget(name: "TidyTests", swiftSettings: strict),
         .testTarget(name: "IntegrationTests", dependencies: ["atoll"], swiftSettings: strict),
     ]

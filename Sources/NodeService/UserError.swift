@@ -67,7 +67,7 @@ package struct UserError: Error, Hashable, Sendable, CustomStringConvertible {
     /// An error of the operating system: picks exit code and cure from `errno`.
     ///
     /// - Parameters:
-    ///   - operation: what was tried, as a verb phrase with the object: `write /tmp/out/model.safetensors`.
+    ///   - operation: what was tried, as a verb phrase with the object: `write model.safetensors`.
     ///   - number: the value of `errno`.
     ///   - otherwise: the code for numbers that do not speak for themselves.
     package static func system(

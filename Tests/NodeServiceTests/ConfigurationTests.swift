@@ -1,0 +1,52 @@
+import LanguageModel
+import Testing
+
+@testable import NodeService
+
+@Suite struct ConfigurationTests {
+    @Test func `a configuration reads back what it wrote`() throws {
+        let configuration = NodeConfiguration(
+            listen: "/ip4/127.0.0.1/tcp/0", threads: 3,
+            domains: [
+                .init(name: "notes", globs: ["/home/me/**/*.txt", "a \"quoted\" \\ path"], weight: 2.5),
+                .init(name: "code", globs: ["/usr/include/*.h"]),
+            ])
+        #expect(try NodeConfiguration.parse(configuration.yaml(), name: "config.yaml") == configuration)
+        let empty = NodeConfiguration()
+        #expect(try NodeConfiguration.parse(empty.yaml(), name: "config.yaml") == empty)
+        #expect(try NodeConfiguration.parse("", name: "config.yaml") == empty)
+    }
+
+    @Test(arguments: [
+        ("thread: 3", "unknown key 'thread'"), ("threads: many", "'threads'"), ("threads: -1", "'threads'"),
+        ("- a\n- b", "expected keys and values"), ("domains: [{globs: [a]}]", "needs a 'name'"),
+        ("domains: [{name: a}]", "needs 'globs'"), ("domains: [{name: a, globs: [b], wait: 2}]", "unknown key 'wait'"),
+        ("domains: [{name: a, globs: [b]}, {name: a, globs: [c]}]", "same name"), ("threads: [", "config.yaml"),
+        ("threads: 1\nthreads: 2", "config.yaml"),
+    ])
+    func `a mistake in a configuration is named`(text: String, expected: String) throws {
+        let problem = #expect(throws: YAMLProblem.self) { try NodeConfiguration.parse(text, name: "config.yaml") }
+        #expect(problem?.description.contains(expected) == true, "\(problem?.description ?? "")")
+    }
+
+    @Test func `a specification reads back what it wrote and its charter keeps the numbers`() throws {
+        var specification = SwarmSpecification()
+        specification.model = .micro
+        specification.seed = 9
+        specification.tokenBudget = 123_456
+        specification.blendAlpha = 0.5
+        specification.outerLearningRate = 0.4
+        specification.warmupTokens = 77
+        #expect(try SwarmSpecification.parse(specification.yaml(modelName: "micro"), name: "spec.yaml") == specification)
+        #expect(throws: YAMLProblem.self) { try SwarmSpecification.parse("model: huge", name: "spec.yaml") }
+        #expect(throws: YAMLProblem.self) { try SwarmSpecification.parse("token_budged: 3", name: "spec.yaml") }
+    }
+
+    @Test func `domain options add up by name and bad ones are refused`() throws {
+        let domains = try NodeHome.parseDomains(["a=x/*", "b=y", "a=z=1"])
+        #expect(domains == [.init(name: "a", globs: ["x/*", "z=1"]), .init(name: "b", globs: ["y"])])
+        for option in ["", "=", "a", "a=", "=b"] {
+            #expect(throws: UserError.self) { try NodeHome.parseDomains([option]) }
+        }
+    }
+}
