@@ -176,3 +176,15 @@ package struct PayloadBundle: Sendable {
         if let error { throw .tile(description.tiles[position], error) }
     }
 }
+
+extension FragmentLayout.Fragment {
+    /// The most bytes that a packed payload with all tiles of the fragment can have.
+    package func payloadByteCountMax(codec: Codec) -> Int {
+        tiles.reduce(1 + PayloadDescription.headerByteCount(tileCount: tiles.count)) {
+            $0 + codec.byteCount(ofValues: $1.count)
+        }
+    }
+
+    /// The most bytes that a chunk of one of its tiles can have.
+    package var chunkByteCountMax: Int { TileChunk.byteCount(ofParameters: tiles.map(\.count).max() ?? 0) }
+}
