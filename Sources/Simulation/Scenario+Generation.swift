@@ -1,0 +1,153 @@
+package import PeerNet
+
+extension Scenario {
+    /// Draws a scenario from a seed: size, rates, network, churn and faults.
+    ///
+    /// Every tenth seed has more than thirty nodes. Every third seed ends by its token budget, with the closing rounds;
+    /// the others run until every fragment has advanced again after the faults.
+    package init(seed: UInt64) {
+        var generator = SeededGenerator(seed: seed, stream: 1)
+        let nodeCount: Int =
+            switch seed % 10 {
+            case 0: generator.draw(30...36)
+            case 5: generator.draw(16...20)
+            default: generator.draw(4...12)
+            }
+        let faultsEnd = Duration.seconds(generator.draw(90...160))
+        let model = ModelDescription(
+            fragmentParameterCounts: (0..<generator.draw(3...4)).map { _ in generator.draw(300...1100) },
+            innerStepsPerRound: generator.draw(12...24), overlapSteps: generator.draw(1...4), tokensPerStep: 512,
+            tokenBudget: 0)
+        self.init(
+            seed: seed, nodes: Self.nodes(count: nodeCount, faultsEnd: faultsEnd, using: &generator), model: model,
+            faults: [], faultsEnd: faultsEnd, roundsAfterFaults: 3, recoveryTimeMax: .seconds(600))
+        let stepsPerSecond = nodes.map { 1 / $0.stepDuration.inSeconds }.reduce(0, +)
+        let activeSeconds = faultsEnd.inSeconds * (seed % 3 == 0 ? generator.draw(0.4...1.0) : 1000)
+        self.model.tokenBudget = UInt64(stepsPerSecond * activeSeconds) * model.tokensPerStep
+        faults = Self.faults(nodes: nodes, faultsEnd: faultsEnd, using: &generator)
+    }
+
+    private static func nodes(
+        count: Int, faultsEnd: Duration, using generator: inout SeededGenerator
+    ) -> [NodeDescription] {
+        let loss = generator.chance(0.5) ? generator.draw(0.0...0.05) : 0
+        let lateCount = max(1, count / 6)
+        return (0..<count).map { number in
+            let access = NetworkAccess(
+                delay: generator.draw(.milliseconds(1)...(.milliseconds(80))),
+                jitter: generator.draw(.zero...(.milliseconds(30))),
+                uplinkBytesPerSecond: generator.draw(5e3...5e5), lossProbability: loss)
+            let startsAt: Duration =
+                number == 0
+                ? .zero
+                : number >= count - lateCount
+                    ? generator.draw(.seconds(40)...faultsEnd) : generator.draw(.zero...(.seconds(10)))
+            return NodeDescription(
+                access: access, stepDuration: generator.draw(.milliseconds(250)...(.milliseconds(900))),
+                syncLatencyMax: generator.draw(.milliseconds(1)...(.milliseconds(60))),
+                jobBytesPerSecond: generator.draw(2e5...2e7), startsAt: startsAt,
+                stepsPerLocalSnapshot: UInt64(generator.draw(3...15)))
+        }
+    }
+
+    private static func faults(
+        nodes: [NodeDescription], faultsEnd: Duration, using generator: inout SeededGenerator
+    ) -> [TimedFault] {
+        var drawing = FaultDrawing(nodeCount: nodes.count, faultsEnd: faultsEnd, generator: generator)
+        if drawing.generator.chance(0.8) { drawing.crashes() }
+        if drawing.generator.chance(0.8) { drawing.crashesWhileSending() }
+        if drawing.generator.chance(0.6) { drawing.partitions() }
+        if drawing.generator.chance(0.5) { drawing.resets() }
+        if drawing.generator.chance(0.3) { drawing.fullDisks() }
+        if drawing.generator.chance(0.3) { drawing.slowNodes() }
+        if drawing.generator.chance(0.5) { drawing.deaths() }
+        generator = drawing.generator
+        return drawing.faults.sorted { $0.at < $1.at }
+    }
+}
+
+/// Draws faults of each kind between the first rounds and the end of faults.
+private struct FaultDrawing {
+    let nodeCount: Int
+    let faultsEnd: Duration
+    var generator: SeededGenerator
+    var faults: [TimedFault] = []
+
+    /// A moment with at least `margin` left before the faults end.
+    mutating func moment(margin: Duration = .zero) -> Duration {
+        generator.draw(.seconds(5)...(faultsEnd - margin))
+    }
+
+    mutating func anyNode() -> NodeNumber { NodeNumber(generator.draw(0...(nodeCount - 1))) }
+
+    mutating func add(_ fault: Fault, at moment: Duration) { faults.append(TimedFault(at: moment, fault: fault)) }
+
+    /// Crashes of a third of the nodes' number, the founder as likely as any; each restarts.
+    mutating func crashes() {
+        for _ in 0..<generator.draw(1...(1 + nodeCount / 3)) {
+            let node = anyNode(), at = moment()
+            add(.crash(node), at: at)
+            add(.restart(node), at: min(faultsEnd, at + generator.draw(.milliseconds(50)...(.seconds(40)))))
+        }
+    }
+
+    /// Crashes at the worst moments of a round.
+    mutating func crashesWhileSending() {
+        for _ in 0..<generator.draw(2...8) {
+            let kind = MessageKind.allCases[generator.draw(0...(MessageKind.allCases.count - 1))]
+            let downtime: Duration = generator.draw(.milliseconds(50)...(.seconds(30)))
+            add(.crashWhileSending(kind, downtime: downtime), at: moment(margin: .seconds(30)))
+        }
+    }
+
+    /// Partitions of the nodes into two sides, both ways or one way, or of one node from all.
+    mutating func partitions() {
+        for _ in 0..<generator.draw(1...3) {
+            let share = generator.chance(0.3) ? 1 / Double(nodeCount) : generator.draw(0.2...0.5)
+            let inside = (0..<nodeCount).map { _ in generator.chance(share) }
+            let isOneWay = generator.chance(0.3)
+            var paths: [Path] = []
+            for from in 0..<nodeCount {
+                for to in 0..<nodeCount where inside[from] && !inside[to] {
+                    let path = Path(from: NodeNumber(from), to: NodeNumber(to))
+                    paths += isOneWay ? [path] : [path, path.reversed]
+                }
+            }
+            let at = moment(margin: .seconds(10))
+            add(.cut(paths), at: at)
+            add(.heal, at: min(faultsEnd, at + generator.draw(.seconds(1)...(.seconds(45)))))
+        }
+    }
+
+    mutating func resets() {
+        for _ in 0..<generator.draw(1...(2 * nodeCount)) {
+            let path = Path(from: anyNode(), to: anyNode())
+            if path.from != path.to { add(.reset(path), at: moment()) }
+        }
+    }
+
+    mutating func fullDisks() {
+        let node = anyNode(), at = moment()
+        add(.fillDisk(node), at: at)
+        add(.freeDisk(node), at: min(faultsEnd, at + generator.draw(.seconds(1)...(.seconds(40)))))
+    }
+
+    mutating func slowNodes() {
+        let node = anyNode(), at = moment()
+        add(.slowSteps(node, factor: generator.draw(2...10)), at: at)
+        add(.slowSteps(node, factor: 1), at: min(faultsEnd, at + generator.draw(.seconds(5)...(.seconds(60)))))
+    }
+
+    /// Up to a quarter of the nodes, the founder first in half of the cases, die and never come back. Not before the
+    /// first rounds are through: until then the founder is the only voter.
+    mutating func deaths() {
+        let first = generator.chance(0.5) ? [NodeNumber(0)] : []
+        let count = generator.draw(1...max(1, nodeCount / 4))
+        let victims = first + (0..<count).map { _ in anyNode() }
+        for victim in Set(victims.prefix(count)).sorted() {
+            let at = generator.draw(faultsEnd / 2...faultsEnd)
+            faults.removeAll { $0.fault == .restart(victim) && $0.at >= at }
+            add(.crash(victim), at: at)
+        }
+    }
+}

@@ -1,0 +1,93 @@
+package import Compression
+package import OuterSync
+package import Swarm
+
+/// What a node saves every few steps, as one atomic unit.
+package struct LocalSnapshot: Hashable, Sendable {
+    /// Per fragment the live values.
+    package var live: [[Float]]
+    /// Per fragment the digest of the head that the live values belong to.
+    package var bases: [Digest]
+    /// Steps and tokens so far.
+    package var progress: TrainingProgress
+}
+
+/// A cheap stand-in for training: every step moves the live values a little towards the node's own target.
+///
+/// The pull is linear, so many steps are one multiplication: a step costs nothing until somebody looks.
+package struct SimulatedTrainer {
+    /// The share of the way to the target that one step goes.
+    static let pull: Float = 0.02
+
+    private let layout: FragmentLayout
+    private let targets: [[Float]]
+    private let tokensPerStep: UInt64
+    private var live: [[Float]]
+    private var bases: [Digest]
+    /// Per fragment the step up to which `live` has been moved.
+    private var movedTo: [UInt64]
+    /// Steps and tokens so far.
+    package private(set) var progress: TrainingProgress
+
+    /// Starts from a local snapshot, or from genesis values with nothing trained.
+    package init(layout: FragmentLayout, tokensPerStep: UInt64, targetSeed: UInt64, start: LocalSnapshot) {
+        var generator = SeededGenerator(seed: targetSeed)
+        targets = layout.fragments.map { fragment in
+            (0..<fragment.parameterCount).map { _ in Float(generator.nextUnit() * 2 - 1) }
+        }
+        self.layout = layout
+        self.tokensPerStep = tokensPerStep
+        live = start.live
+        bases = start.bases
+        progress = start.progress
+        movedTo = Array(repeating: start.progress.steps, count: live.count)
+    }
+
+    /// Trains one step.
+    package mutating func step() {
+        progress.steps += 1
+        progress.tokens += tokensPerStep
+    }
+
+    /// The live values of a fragment now.
+    package mutating func values(of fragment: FragmentIndex) -> [Float] {
+        let index = fragment.value
+        var rest: Float = 1
+        for _ in 0..<(progress.steps - movedTo[index]) { rest *= 1 - Self.pull }
+        movedTo[index] = progress.steps
+        guard rest != 1 else { return live[index] }
+        live[index].withUnsafeMutableBufferPointer { live in
+            targets[index].withUnsafeBufferPointer { target in
+                for position in live.indices {
+                    live[position] = target[position] + rest * (live[position] - target[position])
+                }
+            }
+        }
+        return live[index]
+    }
+
+    /// Blends some tiles of a head into the live values, or replaces them all.
+    package mutating func apply(_ application: HeadApplication, head: FragmentHead) {
+        let index = application.fragment.value
+        if application.overwrite {
+            live[index] = head.theta
+            movedTo[index] = progress.steps
+        } else {
+            var values = values(of: application.fragment)
+            for tile in application.blendedTiles {
+                for position in layout.fragments[index].tiles[tile.value].range {
+                    values[position] =
+                        application.alpha * values[position] + (1 - application.alpha) * head.theta[position]
+                }
+            }
+            live[index] = values
+        }
+        bases[index] = head.digest
+    }
+
+    /// The whole state, to be saved.
+    package mutating func snapshot() -> LocalSnapshot {
+        for fragment in layout.fragments { _ = values(of: fragment.index) }
+        return LocalSnapshot(live: live, bases: bases, progress: progress)
+    }
+}
