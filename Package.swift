@@ -73,7 +73,7 @@ let package = Package(
         module("Swarm", ["CSodium", "Compression", "OuterSync", "PeerNet", protobuf]),
         // Drivers.
         module("Transport", ["CUV", "CSodium", "PeerNet"]),
-        module("Simulation", ["Compression", "OuterSync", "PeerNet", "Swarm"]),
+        module("Simulation", ["Compression", "OuterSync", "PeerNet", "Swarm", protobuf]),
         // Composition.
         module(
             "NodeService",

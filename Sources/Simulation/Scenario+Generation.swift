@@ -146,8 +146,7 @@ private struct FaultDrawing {
         let victims = first + (0..<count).map { _ in anyNode() }
         for victim in Set(victims.prefix(count)).sorted() {
             let at = generator.draw(faultsEnd / 2...faultsEnd)
-            faults.removeAll { $0.fault == .restart(victim) && $0.at >= at }
-            add(.crash(victim), at: at)
+            add(.die(victim), at: at)
         }
     }
 }

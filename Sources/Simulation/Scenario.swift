@@ -108,6 +108,8 @@ package enum Fault: Hashable, Sendable {
     /// The next node that sends a message of this kind crashes while sending: only some of its peers get the message.
     /// It restarts after `downtime`.
     case crashWhileSending(MessageKind, downtime: Duration)
+    /// A crash without return: nothing starts the node again.
+    case die(NodeNumber)
     /// A crashed node starts again from its disk.
     case restart(NodeNumber)
     /// Everything sent over these paths vanishes; connections over them are reset after a while.

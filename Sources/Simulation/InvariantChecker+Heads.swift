@@ -1,0 +1,186 @@
+import Compression
+import OuterSync
+import SwiftProtobuf
+import Swarm
+
+/// What nodes compute, adopt and apply.
+extension InvariantChecker {
+    /// A job ended; its result is durable and the core does not know it yet.
+    func computed(
+        _ job: Job, _ result: JobResult, _ node: SimulatedNode, _ nodes: [SimulatedNode]
+    ) throws(InvariantViolation) {
+        switch (job, result) {
+        case (.encodeContribution(let fragment, let round, _), .contributionEncoded(let blobs)):
+            guard let copy = copies[CopyKey(node: node.number, fragment: fragment, round: round)] else {
+                throw InvariantViolation(.contract, node.number, "encodes a contribution without a copy")
+            }
+            for blob in blobs { if let blob { contributions[blob.digest] = copy } }
+        case (.aggregate(_, _, _, let references), .aggregated(let blob, let members, _)):
+            results[blob.digest] = references.filter { members.contains($0.member) }
+        case (.outerStep(let fragment, _, let step), .outerStepped(let head)):
+            let key = HeadKey(fragment: fragment, head: head)
+            if let known = steps[key], known != step {
+                throw InvariantViolation(.headIsPure, node.number, "two steps of f\(fragment.value) give one head")
+            }
+            steps[key] = step
+        case (.adopt(let fragment, let head), .adopted), (.installSnapshot(let fragment, _), .snapshotInstalled(let head)):
+            if case .installSnapshot = job { counters.installs += 1 }
+            try adopted(fragment, head, node)
+        default: break
+        }
+    }
+
+    /// A node made a head its current one: its very floats must be the round's.
+    private func adopted(
+        _ fragment: FragmentIndex, _ digest: Digest, _ node: SimulatedNode
+    ) throws(InvariantViolation) {
+        let ledger = ledgersDurable[node.number.value][fragment.value]
+        guard let round = (0...UInt64(finals[fragment.value].count)).last(where: { head(fragment, $0) == digest }),
+            let reference = reference(fragment, round)
+        else {
+            throw InvariantViolation(.finalIsProven, node.number, "f\(fragment.value): adopts a head that no commit made final")
+        }
+        guard round <= ledger else {
+            throw InvariantViolation(
+                .ledgerIsWhole, node.number, "f\(fragment.value): adopts round \(round) with \(ledger) durable finals")
+        }
+        guard round >= headRounds[node.number.value][fragment.value] else {
+            throw InvariantViolation(.ledgerIsWhole, node.number, "f\(fragment.value): goes back to round \(round)")
+        }
+        guard let head = node.running?.workshop.head(fragment), reference.hasSameBits(as: head) else {
+            throw InvariantViolation(.sameBits, node.number, "f\(fragment.value) r\(round): other bits")
+        }
+        headRounds[node.number.value][fragment.value] = round
+        counters.adoptions += 1
+        hasNews = true
+    }
+
+    /// The head that follows from a value, by the slow way; compared with the one that the value claims.
+    func reference(
+        of value: WireCommitValue, _ digest: Digest, _ node: SimulatedNode, _ nodes: [SimulatedNode]
+    ) throws(InvariantViolation) -> ReferenceHead {
+        if let known = references[digest] { return known }
+        let fragment = FragmentIndex(Int(value.fragment))
+        let place = "f\(value.fragment) r\(value.round)"
+        guard let claimed = Digest(bytes: value.head), let base = head(fragment, value.round - 1),
+            var reference = reference(fragment, value.round - 1)
+        else { throw InvariantViolation(.headIsPure, node.number, "\(place): its base is unknown") }
+        guard let step = steps[HeadKey(fragment: fragment, head: claimed)] else {
+            throw InvariantViolation(.headIsPure, node.number, "\(place): nobody computed its head")
+        }
+        try checkDescription(step, value, node)
+        let shape = world.layout.fragments[fragment.value]
+        let problem = reference.advance(by: step, base: base, of: shape, rule: rule) { digest in
+            for node in nodes { if let bytes = node.disk.blobs[digest] { return bytes } }
+            return nil
+        }
+        if let problem { throw InvariantViolation(.headIsPure, node.number, "\(place): \(problem)") }
+        guard reference.digest(of: shape) == claimed else {
+            throw InvariantViolation(.headIsPure, node.number, "\(place): the head is not what the payloads give")
+        }
+        references[digest] = reference
+        return reference
+    }
+
+    /// A step description says neither more nor less than the commit's value.
+    private func checkDescription(
+        _ step: OuterStepDescription, _ value: WireCommitValue, _ node: SimulatedNode
+    ) throws(InvariantViolation) {
+        let place = "f\(value.fragment) r\(value.round)"
+        guard step.payloads.count == value.payloads.count else {
+            throw InvariantViolation(.headIsPure, node.number, "\(place): a payload more or less")
+        }
+        for (described, payload) in zip(step.payloads, value.payloads) {
+            let shares = Self.positions(payload.contributors).map { position in
+                TrainingShare(tokens: value.members[position].tokens, steps: value.members[position].steps)
+            }
+            guard described.blob.digest == Digest(bytes: payload.blob.digest), described.shares == shares,
+                !described.tiles.isEmpty
+            else { throw InvariantViolation(.headIsPure, node.number, "\(place): a payload is described otherwise") }
+        }
+    }
+
+    // MARK: Application
+
+    /// A core asks to apply a head.
+    func applying(_ application: HeadApplication, _ node: SimulatedNode) throws(InvariantViolation) {
+        let fragment = application.fragment.value
+        let place = "f\(fragment) r\(application.round.value)"
+        guard application.round.value <= headRounds[node.number.value][fragment] else {
+            throw InvariantViolation(.contract, node.number, "applies \(place), which it does not hold")
+        }
+        guard !application.overwrite else {
+            counters.overwrites += 1
+            return
+        }
+        let records = finals[fragment]
+        guard application.round.value >= 1 else {
+            throw InvariantViolation(.blendOnlyListed, node.number, "blends genesis")
+        }
+        let listed = records[Int(application.round.value) - 1].tiles[node.number] ?? []
+        guard Set(application.blendedTiles) == listed else {
+            throw InvariantViolation(
+                .blendOnlyListed, node.number,
+                "\(place): blends \(application.blendedTiles.map(\.value)), listed for \(listed.map(\.value).sorted())")
+        }
+    }
+
+    /// A head is applied to the live value.
+    func applied(
+        _ application: HeadApplication, _ head: FragmentHead, _ node: SimulatedNode
+    ) throws(InvariantViolation) {
+        let fragment = application.fragment
+        guard let reference = reference(fragment, headRounds[node.number.value][fragment.value]),
+            reference.hasSameBits(as: head)
+        else { throw InvariantViolation(.sameBits, node.number, "f\(fragment.value): applies other bits than its round's") }
+        if application.overwrite {
+            overwrittenAt[node.number.value][fragment.value] = lineages[node.number.value].count
+        }
+    }
+
+    // MARK: Budget
+
+    /// A core stops training: somebody's head must have reached the budget.
+    func stoppingTraining(_ node: SimulatedNode) throws(InvariantViolation) {
+        guard committedTokens.max() ?? 0 >= world.charter.tokenBudget else {
+            throw InvariantViolation(.trainingNeverWaits, node.number, "stops training before the token budget")
+        }
+    }
+
+    /// A core is done: every fragment's last round is a closing one, and the node holds it.
+    func finishing(_ node: SimulatedNode) throws(InvariantViolation) {
+        for (fragment, records) in finals.enumerated() {
+            guard let last = records.last, last.isClosing,
+                headRounds[node.number.value][fragment] == UInt64(records.count)
+            else { throw InvariantViolation(.contract, node.number, "finished without the last head of f\(fragment)") }
+        }
+        hasNews = true
+    }
+
+    /// A core tells its trainer the committed tokens.
+    func committedTokensTold(_ tokens: UInt64, _ node: SimulatedNode) throws(InvariantViolation) {
+        guard tokens <= committedTokens.max() ?? 0 else {
+            throw InvariantViolation(.countedOnce, node.number, "told \(tokens) committed tokens, more than there are")
+        }
+    }
+
+    // MARK: End
+
+    /// What must be so whenever a run ends.
+    func checkAtEnd(_ node: SimulatedNode) throws(InvariantViolation) {
+        for fragment in world.layout.fragments {
+            let committed = committedSteps[node.number.value][fragment.index.value].count
+            guard committed <= Int(physicalSteps[node.number.value]) else {
+                throw InvariantViolation(.countedOnce, node.number, "more steps committed than trained")
+            }
+            guard let running = node.running else { continue }
+            let round = headRounds[node.number.value][fragment.index.value]
+            guard reference(fragment.index, round)?.hasSameBits(as: running.workshop.head(fragment.index)) == true else {
+                throw InvariantViolation(.sameBits, node.number, "f\(fragment.index.value) r\(round) at the end")
+            }
+        }
+        guard committedTokens.max() ?? 0 <= trainedTokens else {
+            throw InvariantViolation(.countedOnce, nil, "more tokens committed than trained")
+        }
+    }
+}

@@ -1,0 +1,54 @@
+import OuterSync
+import PeerNet
+
+/// What the swarm must reach once nothing goes wrong any more.
+struct RecoveryGoal {
+    /// Whether the token budget is within reach: then everyone must finish, else the rounds must go on.
+    let finishes: Bool
+    /// Fragments whose voters have no quorum among the nodes that are up: nothing can be asked of them.
+    let waived: Set<Int>
+    /// Per fragment the round that must be reached.
+    private let rounds: [UInt64]
+    /// Per node the contributions counted when the faults ended.
+    private let contributions: [Int]
+
+    /// Takes stock when the faults end.
+    init(scenario: Scenario, world: SimulatedWorld, nodes: [SimulatedNode], checker: InvariantChecker) {
+        let up = Set(nodes.filter { !$0.isDead }.map(\.number))
+        waived = Set(
+            world.layout.fragments.map(\.index)
+                .filter { !checker.isQuorum(up, of: checker.voters(of: $0)) }.map(\.value))
+        let steps = scenario.nodes.map { 1 / $0.stepDuration.inSeconds }.reduce(0, +)
+        let tokens = steps * scenario.faultsEnd.inSeconds * Double(scenario.model.tokensPerStep)
+        finishes = waived.isEmpty && Double(scenario.model.tokenBudget) <= tokens
+        rounds = checker.finalCounts.map { UInt64($0) + scenario.roundsAfterFaults }
+        contributions = checker.contributionCounts
+    }
+
+    /// The first thing that is missing; nil when the goal is reached.
+    func missing(nodes: [SimulatedNode], checker: InvariantChecker) -> InvariantViolation? {
+        if finishes {
+            for node in nodes where !node.isDead && node.running?.isFinished != true {
+                return InvariantViolation(
+                    .progress, node.number, "has not finished; rounds \(checker.finalCounts), its own \(checker.headRounds[node.number.value])")
+            }
+            return nil
+        }
+        for (fragment, round) in rounds.enumerated() where !waived.contains(fragment) {
+            guard checker.finals[fragment].count >= round else {
+                return InvariantViolation(
+                    .progress, nil, "fragment \(fragment) is at round \(checker.finals[fragment].count) of \(round)")
+            }
+            for node in nodes where !node.isDead && checker.headRounds[node.number.value][fragment] < round {
+                return InvariantViolation(
+                    .everyoneArrives, node.number,
+                    "fragment \(fragment): holds round \(checker.headRounds[node.number.value][fragment]) of \(round)")
+            }
+        }
+        guard waived.count < rounds.count else { return nil }
+        for node in nodes where !node.isDead && checker.contributionCounts[node.number.value] <= contributions[node.number.value] {
+            return InvariantViolation(.everyoneArrives, node.number, "has contributed nothing since the faults ended")
+        }
+        return nil
+    }
+}

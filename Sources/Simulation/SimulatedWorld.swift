@@ -1,0 +1,104 @@
+package import Compression
+package import OuterSync
+package import PeerNet
+package import Swarm
+
+/// What all nodes of a scenario share: charter, layout and genesis.
+package struct SimulatedWorld: Sendable {
+    /// The swarm's charter; its model fields are plausible and unused, as the layout is the scenario's own.
+    package let charter: Charter
+    /// The swarm id.
+    package let swarmID: Digest
+    /// The cut of the stand-in model: every tensor is one tile.
+    package let layout: FragmentLayout
+    /// The heads before the first round.
+    package let genesis: [FragmentHead]
+    /// The sizes that cores are told.
+    package let shapes: [FragmentShape]
+    /// The nodes' keys, by number.
+    package let identities: [Identity]
+    /// The nodes' addresses, by number.
+    package let addresses: [Multiaddr]
+
+    /// Derives everything from the scenario.
+    package init(_ scenario: Scenario) throws(InvariantViolation) {
+        var generator = SeededGenerator(seed: scenario.seed, stream: 2)
+        var identities: [Identity] = []
+        var addresses: [Multiaddr] = []
+        for number in scenario.nodes.indices {
+            let seed = (0..<32).map { _ in UInt8(truncatingIfNeeded: generator.next()) }
+            let octets: [UInt8] = [10, 0, UInt8(number / 250), UInt8(number % 250 + 1)]
+            guard let identity = Identity(seed: seed), let address = Multiaddr(ipBytes: octets, tcpPort: 4001) else {
+                throw InvariantViolation(.contract, nil, "no identity or address for node \(number)")
+            }
+            identities.append(identity)
+            addresses.append(address)
+        }
+        self.identities = identities
+        self.addresses = addresses
+        layout = try Self.layout(of: scenario.model, using: &generator)
+        genesis = layout.fragments.map { fragment in
+            let theta = (0..<fragment.parameterCount).map { _ in Float(generator.nextUnit() - 0.5) }
+            return FragmentHead(
+                genesis: theta, scalars: Self.genesisScalars(fragment.index), fragment: fragment)
+        }
+        shapes = layout.fragments.map { fragment in
+            let longest = fragment.tiles.map(\.count).max() ?? 0
+            return FragmentShape(
+                tileCount: fragment.tiles.count, payloadBytesMax: 4096 + 8 * fragment.parameterCount,
+                snapshotTileBytesMax: 64 + 8 * longest)
+        }
+        charter = Self.charter(of: scenario.model, founder: identities[0].peerID, seed: scenario.seed)
+        do {
+            swarmID = Charter.swarmID(ofSealed: try charter.sealed(by: identities[0]))
+        } catch {
+            throw InvariantViolation(.contract, nil, "the charter cannot be sealed: \(error)")
+        }
+    }
+
+    /// Cuts each fragment into tensors of uneven sizes; the last fragment is the one outside the blocks.
+    private static func layout(
+        of model: ModelDescription, using generator: inout SeededGenerator
+    ) throws(InvariantViolation) -> FragmentLayout {
+        var tensors: [TensorDescription] = []
+        let last = model.fragmentParameterCounts.count - 1
+        for (index, parameterCount) in model.fragmentParameterCounts.enumerated() {
+            var rest = parameterCount
+            while rest > 0 {
+                let count = min(rest, generator.draw(30...300))
+                tensors.append(
+                    TensorDescription(
+                        name: "fragment\(index).\(tensors.count)", shape: [count], block: index == last ? nil : index))
+                rest -= count
+            }
+        }
+        do {
+            return try FragmentLayout(tensors: tensors)
+        } catch {
+            throw InvariantViolation(.contract, nil, "the model cannot be cut: \(error)")
+        }
+    }
+
+    private static func charter(of model: ModelDescription, founder: PeerID, seed: UInt64) -> Charter {
+        Charter(
+            name: "simulated", founder: founder,
+            model: Charter.Model(
+                vocabularySize: 256, width: 32, layerCount: max(1, model.fragmentParameterCounts.count - 1),
+                headCount: 2, keyValueHeadCount: 2, headWidth: 16, feedForwardWidth: 64, contextLength: 64,
+                ropeTheta: 10_000, rmsNormEpsilon: 1e-5, tiedEmbeddings: true),
+            tokenizer: Digest(hashing: Array("bytes".utf8)), seed: seed,
+            inner: Charter.Inner(
+                learningRate: 1e-3, finalLearningRateShare: 0.1, beta1: 0.9, beta2: 0.95, epsilon: 1e-8,
+                weightDecay: 0.1, gradientClip: 1, warmupTokens: 0, batchSequences: 8),
+            outer: Charter.Outer(learningRate: 0.7, momentum: 0.9), fragmentRule: .stridedThrees,
+            innerStepsPerRound: model.innerStepsPerRound, overlapSteps: model.overlapSteps, blendAlpha: 0.25,
+            codec: Charter.Codec(family: .e3m0, block: 256, zstd: true), tokenBudget: model.tokenBudget)
+    }
+
+    private static func genesisScalars(_ fragment: FragmentIndex) -> [UInt8] { [UInt8(fragment.value)] }
+
+    /// The node with a peer id.
+    package func node(_ peer: PeerID) -> NodeNumber? {
+        identities.firstIndex { $0.peerID == peer }.map(NodeNumber.init)
+    }
+}

@@ -1,0 +1,167 @@
+import Compression
+import PeerNet
+import Swarm
+
+/// Connections, messages and blobs over the virtual network.
+extension Simulator {
+    // MARK: Connections
+
+    func dial(_ peer: PeerID, _ addresses: [Multiaddr], from node: SimulatedNode) {
+        guard let target = world.node(peer), target != node.number,
+            addresses.contains(where: { $0.withoutPeerID == world.addresses[target.value] })
+        else { return }
+        let path = Path(from: node.number, to: target)
+        guard network.connection(over: path) == nil, !dialing.contains(path), !dialing.contains(path.reversed) else {
+            return
+        }
+        dialing.insert(path)
+        // SYN, then the three messages of the security handshake: the fourth one-way trip brings both up.
+        let handshake = (0..<4).map { _ in network.latency(over: path) }.reduce(.zero, +)
+        queue.schedule(.dialed(path), after: handshake)
+    }
+
+    func dialed(_ path: Path) throws(InvariantViolation) {
+        dialing.remove(path)
+        let from = nodes[path.from.value], to = nodes[path.to.value]
+        guard from.running != nil, to.running != nil, network.isOpen(path), network.isOpen(path.reversed),
+            network.connection(over: path) == nil
+        else { return }
+        _ = network.connect(path)
+        try tellConnected(from, to)
+        try tellConnected(to, from)
+    }
+
+    private func tellConnected(_ node: SimulatedNode, _ peer: SimulatedNode) throws(InvariantViolation) {
+        node.running?.connectedPeers.insert(peer.number)
+        try feed(node.life, .connected(peer.identity.peerID, addresses: [peer.address]))
+    }
+
+    /// Ends the connection between the two ends of a path; each end that is up learns of it after its own while.
+    func endConnection(over path: Path, noticedWithin delay: Duration) {
+        guard let connection = network.connection(over: path) else { return }
+        network.disconnect(path)
+        for direction in [path, path.reversed] where nodes[direction.from.value].running != nil {
+            let event = SimulationEvent.connectionGone(direction, nodes[direction.from.value].life, connection)
+            queue.schedule(event, after: generator.draw(.zero...delay))
+        }
+    }
+
+    func connectionGone(_ path: Path, _ life: Life, _ connection: ConnectionID) throws(InvariantViolation) {
+        // A new connection took the old one's place before its end was noticed: the driver keeps one.
+        guard network.connection(over: path) == nil, let running = running(life),
+            running.connectedPeers.remove(path.to) != nil
+        else { return }
+        try feed(life, .disconnected(world.identities[path.to.value].peerID))
+    }
+
+    func drop(_ peer: PeerID, _ reason: String, by node: SimulatedNode) throws(InvariantViolation) {
+        note(node.number, "drops \(world.node(peer)?.description ?? "a stranger"): \(reason)")
+        guard let target = world.node(peer) else { return }
+        // Every node of a simulation is honest, so nobody has a reason to drop anybody.
+        throw InvariantViolation(.contract, node.number, "dropped \(target), an honest peer: \(reason)")
+    }
+
+    func cutTimeout(_ path: Path, _ connection: ConnectionID) throws(InvariantViolation) {
+        guard network.connection(over: path) == connection, !network.isOpen(path) || !network.isOpen(path.reversed) else {
+            return
+        }
+        note(nil, "connection \(path.from)-\(path.to) times out")
+        endConnection(over: path, noticedWithin: .seconds(1))
+    }
+
+    // MARK: Messages
+
+    func send(_ message: [UInt8], to peers: [NodeNumber], from node: SimulatedNode) throws(InvariantViolation) {
+        guard message.count <= Limits.messageBytesMax else {
+            throw InvariantViolation(.contract, node.number, "a message of \(message.count) bytes is too large")
+        }
+        guard let observed = ObservedMessage(message) else {
+            throw InvariantViolation(.contract, node.number, "sent bytes that are no message")
+        }
+        try checker.sending(observed, node, nodes)
+        let crash = armedCrashes.firstIndex { $0.kind == observed.slot.kind }.map { armedCrashes.remove(at: $0) }
+        for peer in peers {
+            let path = Path(from: node.number, to: peer)
+            guard let connection = network.connection(over: path) else { continue }
+            if crash != nil, generator.chance(0.5) { continue }
+            guard let arrival = network.arrival(ofMessage: message.count, over: path, at: now) else {
+                note(node.number, "lost to \(peer): \(observed.summary)")
+                continue
+            }
+            queue.schedule(.message(path, connection, bytes: message, summary: observed.summary), at: arrival)
+        }
+        if let crash {
+            note(node.number, "crashes while sending \(observed.summary)")
+            self.crash(node)
+            queue.schedule(.start(node.number), after: crash.downtime)
+        }
+    }
+
+    func deliver(
+        _ path: Path, _ connection: ConnectionID, _ bytes: [UInt8], _ summary: String
+    ) throws(InvariantViolation) {
+        let node = nodes[path.to.value]
+        guard network.connection(over: path) == connection, network.isOpen(path), node.running != nil else { return }
+        note(node.number, "from \(path.from): \(summary)")
+        try feed(node.life, .received(from: world.identities[path.from.value].peerID, message: bytes))
+    }
+
+    // MARK: Blobs
+
+    func fetch(_ digest: Digest, _ byteCount: Int, from peer: PeerID, _ life: Life) {
+        if nodes[life.node.value].disk.blobs[digest] != nil {
+            queue.schedule(.input(life, .fetched(digest)), after: .zero)
+            return
+        }
+        guard let server = world.node(peer), server != life.node,
+            let connection = network.connection(over: Path(from: life.node, to: server))
+        else {
+            let input = NodeCore.Input.fetchFailed(digest, from: peer, reason: "not connected")
+            queue.schedule(.input(life, input), after: .zero)
+            return
+        }
+        let transfer = BlobTransfer(
+            asker: life, server: server, connection: connection, digest: digest, byteCount: byteCount)
+        queue.schedule(.blobRequested(transfer), after: network.latency(over: transfer.path))
+    }
+
+    /// Whether a leg of a transfer gets through; if not, the asker learns by its connection's end or by a timeout.
+    private func isAlive(_ transfer: BlobTransfer, leg: Path) -> Bool {
+        if network.connection(over: leg) == transfer.connection, network.isOpen(leg) { return true }
+        let wait = generator.draw(.milliseconds(10)...(.seconds(10)))
+        queue.schedule(.blobFailed(transfer, reason: "the connection is gone"), after: wait)
+        return false
+    }
+
+    func blobRequested(_ transfer: BlobTransfer) {
+        guard isAlive(transfer, leg: transfer.path) else { return }
+        let back = transfer.path.reversed
+        guard let bytes = nodes[transfer.server.value].disk.blobs[transfer.digest] else {
+            queue.schedule(.blobFailed(transfer, reason: "no such blob"), after: network.latency(over: back))
+            return
+        }
+        guard bytes.count == transfer.byteCount else {
+            queue.schedule(.blobFailed(transfer, reason: "another size"), after: network.latency(over: back))
+            return
+        }
+        queue.schedule(.blobArrived(transfer, bytes), at: network.arrival(ofBulk: bytes.count, over: back, at: now))
+    }
+
+    func blobArrived(_ transfer: BlobTransfer, _ bytes: [UInt8]) {
+        guard running(transfer.asker) != nil, isAlive(transfer, leg: transfer.path.reversed) else { return }
+        queue.schedule(
+            .blobStored(transfer, bytes), after: nodes[transfer.asker.node.value].syncLatency())
+    }
+
+    func blobStored(_ transfer: BlobTransfer, _ bytes: [UInt8]) throws(InvariantViolation) {
+        guard running(transfer.asker) != nil else { return }
+        let server = world.identities[transfer.server.value].peerID
+        do {
+            _ = try nodes[transfer.asker.node.value].disk.write(bytes)
+        } catch {
+            try feed(transfer.asker, .fetchFailed(transfer.digest, from: server, reason: error.reason))
+            return
+        }
+        try feed(transfer.asker, .fetched(transfer.digest))
+    }
+}

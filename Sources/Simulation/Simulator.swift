@@ -1,0 +1,178 @@
+package import Compression
+package import OuterSync
+package import PeerNet
+package import Swarm
+
+/// Runs one scenario: the shipped cores and arithmetic of all nodes on one virtual clock.
+///
+/// Everything that a daemon's driver does for a core is done here in virtual time, in the order of the core's outputs and
+/// with no decision about the protocol. Every event is followed by the checks of `InvariantChecker`.
+package final class Simulator {
+    /// What is run.
+    package let scenario: Scenario
+    /// What all nodes share.
+    package let world: SimulatedWorld
+    /// The nodes, by number.
+    package let nodes: [SimulatedNode]
+    /// Judges every event.
+    package let checker: InvariantChecker
+    /// What happened.
+    package private(set) var trace: Trace
+    var queue = EventQueue<SimulationEvent>()
+    var network: VirtualNetwork
+    var generator: SeededGenerator
+    /// Pairs between which a handshake is under way.
+    var dialing: Set<Path> = []
+    /// Crashes that wait for the next message of a kind.
+    var armedCrashes: [(kind: MessageKind, downtime: Duration)] = []
+    /// Called with every trace line, for a live view; nil: nobody looks.
+    package var observer: ((Trace.Line) -> Void)?
+
+    /// Sets the scenario up; nothing has happened yet.
+    package init(_ scenario: Scenario, traceLinesKept: Int = 400) throws(SimulationFailure) {
+        do {
+            world = try SimulatedWorld(scenario)
+        } catch {
+            throw SimulationFailure(seed: scenario.seed, violation: error, seconds: 0, excerpt: [])
+        }
+        self.scenario = scenario
+        generator = SeededGenerator(seed: scenario.seed, stream: 3)
+        network = VirtualNetwork(
+            access: scenario.nodes.map(\.access), generator: SeededGenerator(seed: scenario.seed, stream: 4))
+        let world = world
+        nodes = scenario.nodes.enumerated().map { number, description in
+            SimulatedNode(
+                number: NodeNumber(number), description: description, identity: world.identities[number],
+                address: world.addresses[number], seed: scenario.seed)
+        }
+        trace = Trace(linesKept: traceLinesKept)
+        checker = InvariantChecker(world: world)
+        for (number, description) in scenario.nodes.enumerated() {
+            queue.schedule(.start(NodeNumber(number)), after: description.startsAt)
+        }
+        for timed in scenario.faults { queue.schedule(.fault(timed.fault), after: timed.at) }
+    }
+
+    /// Virtual time.
+    package var now: Moment { queue.now }
+
+    /// Runs to the scenario's end, or to the first broken invariant.
+    package func run() throws(SimulationFailure) -> SimulationReport {
+        do {
+            return try runChecked()
+        } catch {
+            throw SimulationFailure(
+                seed: scenario.seed, violation: error, seconds: now.nanoseconds == 0 ? 0 : (now - .zero).inSeconds,
+                excerpt: trace.excerpt)
+        }
+    }
+
+    private func runChecked() throws(InvariantViolation) -> SimulationReport {
+        let faultsEnd = Moment.zero + scenario.faultsEnd
+        let deadline = faultsEnd + scenario.recoveryTimeMax
+        var goal: RecoveryGoal?
+        var eventCount = 0
+        while let moment = queue.nextMoment, moment <= deadline {
+            if goal == nil, moment > faultsEnd {
+                stopFaults()
+                goal = RecoveryGoal(scenario: scenario, world: world, nodes: nodes, checker: checker)
+            }
+            guard let event = queue.pop() else { break }
+            eventCount += 1
+            try handle(event)
+            if checker.hasNews, let goal {
+                checker.hasNews = false
+                if goal.missing(nodes: nodes, checker: checker) == nil { return try report(eventCount, goal) }
+            }
+        }
+        guard let goal else { throw InvariantViolation(.contract, nil, "nothing is left to happen before the faults end") }
+        if let missing = goal.missing(nodes: nodes, checker: checker) { throw missing }
+        return try report(eventCount, goal)
+    }
+
+    private func report(_ eventCount: Int, _ goal: RecoveryGoal) throws(InvariantViolation) -> SimulationReport {
+        for node in nodes { try checker.checkAtEnd(node) }
+        return SimulationReport(
+            seed: scenario.seed, nodeCount: nodes.count, eventCount: eventCount, seconds: (now - .zero).inSeconds,
+            rounds: checker.finalCounts, trainedTokens: checker.trainedTokens, committedTokens: checker.committedTokens,
+            waivedFragments: goal.waived.count, finished: goal.finishes, traceDigest: trace.digest(),
+            counters: checker.counters)
+    }
+
+    /// Mends the network; crashed nodes have their restarts in the queue.
+    private func stopFaults() {
+        network.heal()
+        network.lossFactor = 0
+        armedCrashes = []
+        for node in nodes {
+            node.slowness = 1
+            node.disk.isFull = false
+        }
+    }
+
+    /// Adds a line to the trace.
+    func note(_ node: NodeNumber?, _ text: String) {
+        trace.append(text, node: node, at: now)
+        observer?(Trace.Line(moment: now, node: node, text: text))
+    }
+
+    /// The memory of a life, if it has not ended.
+    func running(_ life: Life) -> RunningNode? {
+        let node = nodes[life.node.value]
+        return node.incarnation == life.incarnation ? node.running : nil
+    }
+
+    private func handle(_ event: SimulationEvent) throws(InvariantViolation) {
+        switch event {
+        case .start(let number): try start(nodes[number.value])
+        case .input(let life, let input): try feed(life, input)
+        case .message(let path, let connection, let bytes, let summary):
+            try deliver(path, connection, bytes, summary)
+        case .dialed(let path): try dialed(path)
+        case .connectionGone(let path, let life, let connection): try connectionGone(path, life, connection)
+        case .cutTimeout(let path, let connection): try cutTimeout(path, connection)
+        case .step(let life): try step(life)
+        case .boundary(let life): try reachBoundary(life)
+        case .synced(let life): try synced(life)
+        case .saved(let life, let snapshot): saved(life, snapshot)
+        case .timer(let life, let timer, let setting):
+            guard let running = running(life), running.timers[timer] == setting else { return }
+            running.timers[timer] = nil
+            try feed(life, .timerFired(timer))
+        case .jobEnded(let life, let job, let token): try jobEnded(life, job, token)
+        case .blobRequested(let transfer): blobRequested(transfer)
+        case .blobArrived(let transfer, let bytes): blobArrived(transfer, bytes)
+        case .blobStored(let transfer, let bytes): try blobStored(transfer, bytes)
+        case .blobFailed(let transfer, let reason):
+            let server = world.identities[transfer.server.value].peerID
+            try feed(transfer.asker, .fetchFailed(transfer.digest, from: server, reason: reason))
+        case .fault(let fault): try commit(fault)
+        }
+    }
+}
+
+/// A run that kept every invariant, in numbers.
+package struct SimulationReport: Hashable, Sendable {
+    /// Replays the run.
+    package var seed: UInt64
+    /// Nodes in the scenario.
+    package var nodeCount: Int
+    /// Events handled.
+    package var eventCount: Int
+    /// Virtual time.
+    package var seconds: Double
+    /// Final commits per fragment.
+    package var rounds: [Int]
+    /// Tokens of all steps of all nodes, lost ones included.
+    package var trainedTokens: UInt64
+    /// Per fragment the tokens of all committed shares.
+    package var committedTokens: [UInt64]
+    /// Fragments whose voters died for good, so that no progress could be asked of them.
+    package var waivedFragments: Int
+    /// Whether the swarm was to finish, and did.
+    package var finished: Bool
+    /// Folds every trace line: equal digests, equal runs.
+    package var traceDigest: Digest
+    /// What the run went through, for judging scenarios.
+    package var counters: InvariantChecker.Counters
+}
