@@ -73,7 +73,7 @@ let package = Package(
         module("Swarm", ["CSodium", "Compression", "OuterSync", "PeerNet", protobuf]),
         // Drivers.
         module("Transport", ["CUV", "CSodium", "PeerNet"]),
-        module("Simulation", ["Compression", "OuterSync", "PeerNet", "Swarm", protobuf]),
+        module("Simulation", ["Compression", "OuterSync", "PeerNet", "Swarm"]),
         // Composition.
         module(
             "NodeService",

@@ -1,6 +1,5 @@
 import Compression
 import OuterSync
-import SwiftProtobuf
 import Swarm
 
 /// What nodes compute, adopt and apply.
@@ -23,7 +22,8 @@ extension InvariantChecker {
                 throw InvariantViolation(.headIsPure, node.number, "two steps of f\(fragment.value) give one head")
             }
             steps[key] = step
-        case (.adopt(let fragment, let head), .adopted), (.installSnapshot(let fragment, _), .snapshotInstalled(let head)):
+        case (.adopt(let fragment, let head), .adopted),
+            (.installSnapshot(let fragment, _), .snapshotInstalled(let head)):
             if case .installSnapshot = job { counters.installs += 1 }
             try adopted(fragment, head, node)
         default: break
@@ -38,7 +38,8 @@ extension InvariantChecker {
         guard let round = (0...UInt64(finals[fragment.value].count)).last(where: { head(fragment, $0) == digest }),
             let reference = reference(fragment, round)
         else {
-            throw InvariantViolation(.finalIsProven, node.number, "f\(fragment.value): adopts a head that no commit made final")
+            throw InvariantViolation(
+                .finalIsProven, node.number, "f\(fragment.value): adopts a head that no commit made final")
         }
         guard round <= ledger else {
             throw InvariantViolation(
@@ -57,46 +58,51 @@ extension InvariantChecker {
 
     /// The head that follows from a value, by the slow way; compared with the one that the value claims.
     func reference(
-        of value: WireCommitValue, _ digest: Digest, _ node: SimulatedNode, _ nodes: [SimulatedNode]
+        of value: ObservedValue, _ node: SimulatedNode, _ nodes: [SimulatedNode]
     ) throws(InvariantViolation) -> ReferenceHead {
-        if let known = references[digest] { return known }
-        let fragment = FragmentIndex(Int(value.fragment))
-        let place = "f\(value.fragment) r\(value.round)"
-        guard let claimed = Digest(bytes: value.head), let base = head(fragment, value.round - 1),
-            var reference = reference(fragment, value.round - 1)
-        else { throw InvariantViolation(.headIsPure, node.number, "\(place): its base is unknown") }
-        guard let step = steps[HeadKey(fragment: fragment, head: claimed)] else {
-            throw InvariantViolation(.headIsPure, node.number, "\(place): nobody computed its head")
+        if let known = references[value.digest] { return known }
+        guard let base = head(value.fragment, value.round - 1),
+            var reference = reference(value.fragment, value.round - 1)
+        else { throw InvariantViolation(.headIsPure, node.number, "\(value.place): its base is unknown") }
+        guard let step = steps[HeadKey(fragment: value.fragment, head: value.head)] else {
+            throw InvariantViolation(.headIsPure, node.number, "\(value.place): nobody computed its head")
         }
         try checkDescription(step, value, node)
-        let shape = world.layout.fragments[fragment.value]
+        let shape = world.layout.fragments[value.fragment.value]
         let problem = reference.advance(by: step, base: base, of: shape, rule: rule) { digest in
             for node in nodes { if let bytes = node.disk.blobs[digest] { return bytes } }
             return nil
         }
-        if let problem { throw InvariantViolation(.headIsPure, node.number, "\(place): \(problem)") }
-        guard reference.digest(of: shape) == claimed else {
-            throw InvariantViolation(.headIsPure, node.number, "\(place): the head is not what the payloads give")
+        if let problem { throw InvariantViolation(.headIsPure, node.number, "\(value.place): \(problem)") }
+        guard reference.digest(of: shape) == value.head else {
+            throw InvariantViolation(.headIsPure, node.number, "\(value.place): the head is not what the payloads give")
         }
-        references[digest] = reference
+        references[value.digest] = reference
         return reference
     }
 
     /// A step description says neither more nor less than the commit's value.
     private func checkDescription(
-        _ step: OuterStepDescription, _ value: WireCommitValue, _ node: SimulatedNode
+        _ step: OuterStepDescription, _ value: ObservedValue, _ node: SimulatedNode
     ) throws(InvariantViolation) {
-        let place = "f\(value.fragment) r\(value.round)"
         guard step.payloads.count == value.payloads.count else {
-            throw InvariantViolation(.headIsPure, node.number, "\(place): a payload more or less")
+            throw InvariantViolation(.headIsPure, node.number, "\(value.place): a payload more or less")
         }
         for (described, payload) in zip(step.payloads, value.payloads) {
-            let shares = Self.positions(payload.contributors).map { position in
-                TrainingShare(tokens: value.members[position].tokens, steps: value.members[position].steps)
+            let shares = payload.contributors.map { value.members[$0].share }
+            guard described.blob == payload.blob, described.shares == shares, !described.tiles.isEmpty else {
+                throw InvariantViolation(.headIsPure, node.number, "\(value.place): a payload is described otherwise")
             }
-            guard described.blob.digest == Digest(bytes: payload.blob.digest), described.shares == shares,
-                !described.tiles.isEmpty
-            else { throw InvariantViolation(.headIsPure, node.number, "\(place): a payload is described otherwise") }
+        }
+        let contributors = Set(value.payloads.flatMap(\.contributors))
+        let tokensBefore = finals[value.fragment.value].last?.tokens ?? 0
+        let scalars = SimulatedWorld.scalars(
+            fragment: value.fragment, round: value.round,
+            tokens: contributors.reduce(tokensBefore) { $0 + value.members[$1].share.tokens },
+            isClosing: value.isClosing,
+            voters: value.members.map(\.peer))
+        guard step.scalars == scalars else {
+            throw InvariantViolation(.headIsPure, node.number, "\(value.place): other scalars")
         }
     }
 
@@ -132,7 +138,9 @@ extension InvariantChecker {
         let fragment = application.fragment
         guard let reference = reference(fragment, headRounds[node.number.value][fragment.value]),
             reference.hasSameBits(as: head)
-        else { throw InvariantViolation(.sameBits, node.number, "f\(fragment.value): applies other bits than its round's") }
+        else {
+            throw InvariantViolation(.sameBits, node.number, "f\(fragment.value): applies other bits than its round's")
+        }
         if application.overwrite {
             overwrittenAt[node.number.value][fragment.value] = lineages[node.number.value].count
         }
@@ -175,7 +183,8 @@ extension InvariantChecker {
             }
             guard let running = node.running else { continue }
             let round = headRounds[node.number.value][fragment.index.value]
-            guard reference(fragment.index, round)?.hasSameBits(as: running.workshop.head(fragment.index)) == true else {
+            guard reference(fragment.index, round)?.hasSameBits(as: running.workshop.head(fragment.index)) == true
+            else {
                 throw InvariantViolation(.sameBits, node.number, "f\(fragment.index.value) r\(round) at the end")
             }
         }

@@ -1,40 +1,37 @@
 import Compression
 import OuterSync
 import PeerNet
-import SwiftProtobuf
 import Swarm
 
 /// What nodes sign and send.
 extension InvariantChecker {
     /// Whether a message's outer signature is this node's own.
     func isSigned(_ message: ObservedMessage, by node: SimulatedNode) -> Bool {
-        guard let signed = message.signed else { return false }
-        return PeerID(publicKey: signed.signer) == node.identity.peerID
+        message.signer == node.identity.peerID
     }
 
     /// A message leaves a node.
     func sending(
         _ message: ObservedMessage, _ node: SimulatedNode, _ nodes: [SimulatedNode]
     ) throws(InvariantViolation) {
-        if case .final(let final)? = message.envelope.message { try register(final, node, nodes) }
-        guard let signed = message.signed, isSigned(message, by: node) else { return }
-        try bind(message, signed, node)
-        let key = SignedSlot(node: node.number, slot: message.slot)
-        guard durableSlots.contains(key) else {
-            throw InvariantViolation(.durableBeforeSent, node.number, "\(message.summary) is not on disk")
+        if message.slot.kind == .final, let final = ObservedFinal(message.body) { try register(final, node, nodes) }
+        guard isSigned(message, by: node) else { return }
+        try bind(message, node)
+        guard durableSlots.contains(SignedSlot(node: node.number, slot: message.slot)) else {
+            throw InvariantViolation(.durableBeforeSent, node.number, "\(message.slot) is not on disk")
         }
-        if case .ack(let signed)? = message.envelope.message { try checkAck(signed, message.slot, node, nodes) }
+        if message.slot.kind == .ack { try checkAck(message, node, nodes) }
     }
 
     /// A node asks to store a signed message: it may leave from now on.
     func signing(_ message: ObservedMessage, _ node: SimulatedNode) throws(InvariantViolation) {
-        guard let signed = message.signed, isSigned(message, by: node) else { return }
-        try bind(message, signed, node)
-        switch message.envelope.message {
-        case .join(let delivery)?: try checkJoin(delivery.join, message.slot, node)
-        case .commit(let signed)?: try checkProposal(signed, message.slot, node)
-        case .ack(let signed)?: try recordAck(signed, message.slot, node)
-        default: break
+        guard isSigned(message, by: node) else { return }
+        try bind(message, node)
+        switch message.slot.kind {
+        case .join: try checkJoin(message, node)
+        case .commit: try checkProposal(message, node)
+        case .ack: try recordAck(message, node)
+        case .plan, .roster, .offer, .result, .hold, .final, .other: break
         }
     }
 
@@ -43,13 +40,11 @@ extension InvariantChecker {
     }
 
     /// The first body signed for a slot binds all later ones.
-    private func bind(
-        _ message: ObservedMessage, _ signed: WireSigned, _ node: SimulatedNode
-    ) throws(InvariantViolation) {
+    private func bind(_ message: ObservedMessage, _ node: SimulatedNode) throws(InvariantViolation) {
         let key = SignedSlot(node: node.number, slot: message.slot)
-        let digest = Digest(hashing: signed.body)
+        let digest = Digest(hashing: message.body)
         if let bound = bodies[key], bound != digest {
-            throw InvariantViolation(.oneMessagePerSlot, node.number, "a second \(message.summary)")
+            throw InvariantViolation(.oneMessagePerSlot, node.number, "a second \(message.slot)")
         }
         bodies[key] = digest
     }
@@ -57,52 +52,45 @@ extension InvariantChecker {
     // MARK: Promises
 
     /// A join must name the ack of the highest attempt that its voter gave in this round.
-    private func checkJoin(
-        _ signed: WireSigned, _ slot: ObservedMessage.Slot, _ node: SimulatedNode
-    ) throws(InvariantViolation) {
-        guard let join = try? WireJoin(serializedBytes: signed.body) else { return }
+    private func checkJoin(_ message: ObservedMessage, _ node: SimulatedNode) throws(InvariantViolation) {
+        let slot = message.slot
         let key = CopyKey(node: node.number, fragment: slot.fragment, round: slot.round)
         votes[key, default: Vote()].highestJoin = max(slot.attempt, votes[key]?.highestJoin ?? 0)
-        let highest = votes[key]?.acks.max { $0.key < $1.key }
-        guard let highest else { return }
-        guard join.hasAccepted, join.accepted.attempt == highest.key,
-            Digest(bytes: join.accepted.value) == highest.value
+        guard let highest = votes[key]?.acks.max(by: { $0.key < $1.key }) else { return }
+        let accepted = WireFields(message.body).flatMap { WireFields($0.bytes(9)) }
+        guard accepted?.number(1) == UInt64(highest.key), Digest(bytes: accepted?.bytes(2) ?? []) == highest.value
         else {
-            throw InvariantViolation(
-                .promiseIsKept, node.number, "\(describe(slot)) hides its ack of attempt \(highest.key)")
+            throw InvariantViolation(.promiseIsKept, node.number, "\(slot) hides its ack of attempt \(highest.key)")
         }
     }
 
     /// Once a value has a quorum of acks, every proposal of a higher attempt must carry it.
-    private func checkProposal(
-        _ signed: WireSigned, _ slot: ObservedMessage.Slot, _ node: SimulatedNode
-    ) throws(InvariantViolation) {
-        guard let commit = try? WireCommit(serializedBytes: signed.body),
-            let value = try? WireCommitValue(serializedBytes: commit.value)
-        else { throw InvariantViolation(.contract, node.number, "a commit does not decode") }
-        let digest = Digest(hashing: commit.value)
+    private func checkProposal(_ message: ObservedMessage, _ node: SimulatedNode) throws(InvariantViolation) {
+        guard let value = WireFields(message.body).flatMap({ ObservedValue($0.bytes(4)) }) else {
+            throw InvariantViolation(.contract, node.number, "a commit does not decode")
+        }
+        let slot = message.slot
         let key = RoundKey(fragment: slot.fragment, round: slot.round)
-        if proposals[key]?.contains(where: { $0.key < slot.attempt && $0.value == digest }) == true {
+        if proposals[key]?.contains(where: { $0.key < slot.attempt && $0.value == value.digest }) == true {
             counters.reproposals += 1
         }
-        if let other = proposals[key]?[slot.attempt], other != digest {
+        if let other = proposals[key]?[slot.attempt], other != value.digest {
             throw InvariantViolation(.oneMessagePerSlot, node.number, "two values in attempt \(slot.attempt)")
         }
-        values[digest] = value
-        proposals[key, default: [:]][slot.attempt] = digest
+        values[value.digest] = value
+        proposals[key, default: [:]][slot.attempt] = value.digest
         try checkChosen(key)
     }
 
-    private func recordAck(
-        _ signed: WireSigned, _ slot: ObservedMessage.Slot, _ node: SimulatedNode
-    ) throws(InvariantViolation) {
-        guard let ack = try? WireAck(serializedBytes: signed.body), let value = Digest(bytes: ack.value) else {
+    /// An ack is never given below a promise.
+    private func recordAck(_ message: ObservedMessage, _ node: SimulatedNode) throws(InvariantViolation) {
+        let slot = message.slot
+        guard let value = WireFields(message.body).flatMap({ Digest(bytes: $0.bytes(4)) }) else {
             throw InvariantViolation(.contract, node.number, "an ack does not decode")
         }
         let key = CopyKey(node: node.number, fragment: slot.fragment, round: slot.round)
         if let promised = votes[key]?.highestJoin, promised > slot.attempt, votes[key]?.acks[slot.attempt] == nil {
-            throw InvariantViolation(
-                .promiseIsKept, node.number, "\(describe(slot)) after a join of attempt \(promised)")
+            throw InvariantViolation(.promiseIsKept, node.number, "\(slot) after a join of attempt \(promised)")
         }
         votes[key, default: Vote()].acks[slot.attempt] = value
         try checkChosen(RoundKey(fragment: slot.fragment, round: slot.round))
@@ -132,25 +120,19 @@ extension InvariantChecker {
 
     /// At the moment an ack leaves, its voter holds every payload and the value's head follows from them.
     private func checkAck(
-        _ signed: WireSigned, _ slot: ObservedMessage.Slot, _ node: SimulatedNode, _ nodes: [SimulatedNode]
+        _ message: ObservedMessage, _ node: SimulatedNode, _ nodes: [SimulatedNode]
     ) throws(InvariantViolation) {
-        guard let ack = try? WireAck(serializedBytes: signed.body), let digest = Digest(bytes: ack.value),
-            let value = values[digest]
-        else { throw InvariantViolation(.ackIsTrue, node.number, "\(describe(slot)) acks a value that nobody proposed") }
-        try checkHeld(value, node, "\(describe(slot)) is acked")
-        _ = try reference(of: value, digest, node, nodes)
+        guard let digest = WireFields(message.body).flatMap({ Digest(bytes: $0.bytes(4)) }), let value = values[digest]
+        else { throw InvariantViolation(.ackIsTrue, node.number, "\(message.slot) acks a value that nobody proposed") }
+        try checkHeld(value, node, "\(message.slot) is given")
+        _ = try reference(of: value, node, nodes)
     }
 
     /// Every payload of a value lies durably on this node's disk.
-    func checkHeld(_ value: WireCommitValue, _ node: SimulatedNode, _ occasion: String) throws(InvariantViolation) {
-        for payload in value.payloads {
-            guard let blob = Digest(bytes: payload.blob.digest),
-                node.disk.blobs[blob]?.count == Int(payload.blob.byteCount)
-            else { throw InvariantViolation(.ackIsTrue, node.number, "\(occasion) and a payload is not held") }
+    func checkHeld(_ value: ObservedValue, _ node: SimulatedNode, _ occasion: String) throws(InvariantViolation) {
+        for payload in value.payloads where node.disk.blobs[payload.blob.digest]?.count != payload.blob.byteCount {
+            throw InvariantViolation(
+                .ackIsTrue, node.number, "\(occasion) and payload \(payload.blob.digest.short) is not held")
         }
-    }
-
-    func describe(_ slot: ObservedMessage.Slot) -> String {
-        "\(slot.kind) f\(slot.fragment.value) r\(slot.round.value) a\(slot.attempt)"
     }
 }

@@ -1,7 +1,7 @@
-package import Compression
-package import OuterSync
-package import PeerNet
-package import Swarm
+import Compression
+import OuterSync
+import PeerNet
+import Swarm
 
 /// Watches every node from outside and knows everything; judges what nodes sign, send, store and compute.
 ///
@@ -73,7 +73,7 @@ package final class InvariantChecker {
     /// Per fragment the finals, by round from 1.
     var finals: [[FinalRecord]]
     /// Every commit value that was proposed, by digest.
-    var values: [Digest: WireCommitValue] = [:]
+    var values: [Digest: ObservedValue] = [:]
     /// Digests of signed bodies, per slot; the first one binds.
     var bodies: [SignedSlot: Digest] = [:]
     /// Slots whose record is known to be durable.
@@ -202,10 +202,12 @@ package final class InvariantChecker {
         ledgersAsked[number] = counts
         guard let status = node.running?.core.status else { return }
         for (fragment, standing) in status.fragments.enumerated() {
-            guard standing.ledgerRound.value >= counts[fragment], standing.headRound.value <= standing.ledgerRound.value else {
+            guard standing.ledgerRound.value >= counts[fragment], standing.headRound.value <= standing.ledgerRound.value
+            else {
                 throw InvariantViolation(
                     .ledgerIsWhole, node.number,
-                    "fragment \(fragment): starts with round \(standing.ledgerRound.value) of \(counts[fragment]) on disk")
+                    "fragment \(fragment): starts with round \(standing.ledgerRound.value) of \(counts[fragment]) on disk"
+                )
             }
             headRounds[number][fragment] = standing.headRound.value
         }

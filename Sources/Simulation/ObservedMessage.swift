@@ -1,12 +1,11 @@
-package import Compression
+import Compression
 package import OuterSync
-import SwiftProtobuf
-package import Swarm
+package import PeerNet
 
-/// A control message as the checker reads it: decoded from its bytes by the schema alone, not by the core's code.
+/// A control message as the checker reads it: decoded from its bytes by protocols/swarm.proto alone, not by the core's code.
 package struct ObservedMessage: Sendable {
     /// The round and attempt that a message is about, as far as its kind has them.
-    package struct Slot: Hashable, Sendable {
+    package struct Slot: Hashable, Sendable, CustomStringConvertible {
         /// What kind of message.
         package var kind: MessageKind
         /// The fragment.
@@ -16,70 +15,136 @@ package struct ObservedMessage: Sendable {
         /// The attempt; 0 where the kind has none.
         package var attempt: UInt32
 
-        /// Wraps the fields.
-        package init(kind: MessageKind, fragment: FragmentIndex, round: RoundIndex, attempt: UInt32) {
-            self.kind = kind
-            self.fragment = fragment
-            self.round = round
-            self.attempt = attempt
-        }
+        /// Kind, fragment, round and attempt.
+        package var description: String { "\(kind) f\(fragment.value) r\(round.value) a\(attempt)" }
     }
 
-    /// The message.
-    package let envelope: WireEnvelope
     /// What it is about.
     package let slot: Slot
-    /// Its outer signature; nil where the kind has none.
-    package let signed: WireSigned?
+    /// Who signed it; nil where the kind has no outer signature.
+    package let signer: PeerID?
+    /// The signed body, or the whole message where nothing is signed.
+    let body: [UInt8]
+
+    /// The kinds by their field in the envelope's oneof.
+    private static let kinds: [Int: MessageKind] = [
+        6: .plan, 7: .join, 8: .roster, 9: .offer, 10: .result, 11: .hold, 12: .commit, 13: .ack, 14: .final,
+    ]
 
     /// Decodes a message; nil if it is none, which no correct node sends.
     package init?(_ bytes: [UInt8]) {
-        guard let envelope = try? WireEnvelope(serializedBytes: bytes), let message = envelope.message else { return nil }
-        guard let (slot, signed) = Self.read(message) else { return nil }
-        self.envelope = envelope
-        self.slot = slot
-        self.signed = signed
+        guard let envelope = WireFields(bytes), let field = envelope.oneOf(4...19) else { return nil }
+        let message = envelope.bytes(field)
+        let kind = Self.kinds[field] ?? .other
+        switch kind {
+        case .plan, .roster, .result, .commit, .ack, .join:
+            // A join travels inside its delivery, with the commit that it names.
+            guard let outer = WireFields(message), let signed = kind == .join ? WireFields(outer.bytes(1)) : outer,
+                let signer = PeerID(publicKey: signed.bytes(1)), let fields = WireFields(signed.bytes(2))
+            else { return nil }
+            self.signer = signer
+            body = signed.bytes(2)
+            slot = Self.slot(kind, fields)
+        case .offer, .hold:
+            guard let fields = WireFields(message) else { return nil }
+            signer = nil
+            body = message
+            slot = Self.slot(kind, fields)
+        case .final:
+            guard let final = ObservedFinal(message) else { return nil }
+            signer = nil
+            body = message
+            slot = Slot(
+                kind: kind, fragment: final.value.fragment, round: RoundIndex(final.value.round), attempt: final.attempt
+            )
+        case .other:
+            signer = nil
+            body = message
+            slot = Slot(kind: kind, fragment: FragmentIndex(0), round: RoundIndex(0), attempt: 0)
+        }
     }
 
-    private static func read(_ message: WireEnvelope.OneOf_Message) -> (Slot, WireSigned?)? {
-        func slot(_ kind: MessageKind, _ fragment: UInt32, _ round: UInt64, _ attempt: UInt32) -> Slot {
-            Slot(
-                kind: kind, fragment: FragmentIndex(Int(fragment)), round: RoundIndex(round), attempt: attempt)
-        }
-        switch message {
-        case .plan(let signed):
-            guard let body = try? WirePlan(serializedBytes: signed.body) else { return nil }
-            return (slot(.plan, body.fragment, body.round, body.attempt), signed)
-        case .join(let delivery):
-            guard let body = try? WireJoin(serializedBytes: delivery.join.body) else { return nil }
-            return (slot(.join, body.fragment, body.round, body.attempt), delivery.join)
-        case .roster(let signed):
-            guard let body = try? WireRoster(serializedBytes: signed.body) else { return nil }
-            return (slot(.roster, body.fragment, body.round, body.attempt), signed)
-        case .offer(let body):
-            return (slot(.offer, body.fragment, body.round, body.attempt), nil)
-        case .result(let signed):
-            guard let body = try? WireResult(serializedBytes: signed.body) else { return nil }
-            return (slot(.result, body.fragment, body.round, body.attempt), signed)
-        case .hold(let body):
-            return (slot(.hold, body.fragment, body.round, body.attempt), nil)
-        case .commit(let signed):
-            guard let body = try? WireCommit(serializedBytes: signed.body) else { return nil }
-            return (slot(.commit, body.fragment, body.round, body.attempt), signed)
-        case .ack(let signed):
-            guard let body = try? WireAck(serializedBytes: signed.body) else { return nil }
-            return (slot(.ack, body.fragment, body.round, body.attempt), signed)
-        case .final(let final):
-            guard let value = try? WireCommitValue(serializedBytes: final.value) else { return nil }
-            return (slot(.final, value.fragment, value.round, final.attempt), nil)
-        case .hello, .status, .ledgerRequest, .ledgerPage, .snapshotRequest, .snapshot, .goodbye:
-            return (slot(.other, 0, 0, 0), nil)
-        }
+    private static func slot(_ kind: MessageKind, _ fields: WireFields) -> Slot {
+        Slot(
+            kind: kind, fragment: FragmentIndex(Int(fields.number(1))), round: RoundIndex(fields.number(2)),
+            attempt: UInt32(truncatingIfNeeded: fields.number(3)))
     }
 
     /// A few words for the trace.
-    package var summary: String {
-        slot.kind == .other
-            ? "message" : "\(slot.kind) f\(slot.fragment.value) r\(slot.round.value) a\(slot.attempt)"
+    package var summary: String { slot.kind == .other ? "message" : slot.description }
+}
+
+/// What a round decides, as the schema says it.
+struct ObservedValue: Sendable {
+    struct Member: Sendable {
+        var peer: PeerID
+        var share: TrainingShare
+    }
+    struct Payload: Sendable {
+        /// Positions of the contributors among the members.
+        var contributors: [Int]
+        var blob: BlobReference
+    }
+
+    let fragment: FragmentIndex
+    let round: UInt64
+    let base: Digest
+    let previousCommit: Digest
+    let isClosing: Bool
+    let members: [Member]
+    let payloads: [Payload]
+    let head: Digest
+    /// The digest of the value's bytes: its identity.
+    let digest: Digest
+
+    init?(_ bytes: [UInt8]) {
+        guard let fields = WireFields(bytes), let base = Digest(bytes: fields.bytes(6)),
+            let previous = Digest(bytes: fields.bytes(7)), let head = Digest(bytes: fields.bytes(11))
+        else { return nil }
+        fragment = FragmentIndex(Int(fields.number(4)))
+        round = fields.number(5)
+        self.base = base
+        previousCommit = previous
+        isClosing = fields.number(8) != 0
+        self.head = head
+        digest = Digest(hashing: bytes)
+        var members: [Member] = []
+        for bytes in fields.all(9) {
+            guard let member = WireFields(bytes), let peer = PeerID(publicKey: member.bytes(1)) else { return nil }
+            members.append(
+                Member(peer: peer, share: TrainingShare(tokens: member.number(2), steps: member.number(3))))
+        }
+        self.members = members
+        var payloads: [Payload] = []
+        for bytes in fields.all(10) {
+            guard let payload = WireFields(bytes), let blob = WireFields(payload.bytes(3)),
+                let digest = Digest(bytes: blob.bytes(1))
+            else { return nil }
+            let contributors = payload.bytes(2).enumerated().flatMap { index, byte in
+                (0..<8).filter { byte >> $0 & 1 == 1 }.map { 8 * index + $0 }
+            }
+            guard contributors.allSatisfy({ $0 < members.count }) else { return nil }
+            let reference = BlobReference(digest: digest, byteCount: Int(blob.number(2)))
+            payloads.append(Payload(contributors: contributors, blob: reference))
+        }
+        self.payloads = payloads
+    }
+
+    /// Fragment and round, for messages.
+    var place: String { "f\(fragment.value) r\(round)" }
+}
+
+/// A value with its acks.
+struct ObservedFinal: Sendable {
+    let value: ObservedValue
+    let attempt: UInt32
+    /// Positions of the ackers among the previous commit's members.
+    let voters: [Int]
+
+    init?(_ bytes: [UInt8]) {
+        guard let fields = WireFields(bytes), let value = ObservedValue(fields.bytes(2)) else { return nil }
+        self.value = value
+        attempt = UInt32(truncatingIfNeeded: fields.number(3))
+        voters = fields.all(4).compactMap { WireFields($0).map { Int($0.number(1)) } }
     }
 }

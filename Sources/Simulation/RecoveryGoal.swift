@@ -30,7 +30,8 @@ struct RecoveryGoal {
         if finishes {
             for node in nodes where !node.isDead && node.running?.isFinished != true {
                 return InvariantViolation(
-                    .progress, node.number, "has not finished; rounds \(checker.finalCounts), its own \(checker.headRounds[node.number.value])")
+                    .progress, node.number,
+                    "has not finished; rounds \(checker.finalCounts), its own \(checker.headRounds[node.number.value])")
             }
             return nil
         }
@@ -46,7 +47,8 @@ struct RecoveryGoal {
             }
         }
         guard waived.count < rounds.count else { return nil }
-        for node in nodes where !node.isDead && checker.contributionCounts[node.number.value] <= contributions[node.number.value] {
+        for node in nodes
+        where !node.isDead && checker.contributionCounts[node.number.value] <= contributions[node.number.value] {
             return InvariantViolation(.everyoneArrives, node.number, "has contributed nothing since the faults ended")
         }
         return nil

@@ -45,11 +45,15 @@ struct ReferenceHead: Sendable {
     ) -> String? {
         var seen: Set<TileIndex> = []
         for committed in step.payloads {
-            guard let packed = payload(committed.blob.digest) else { return "payload \(committed.blob.digest.short) is nowhere" }
+            guard let packed = payload(committed.blob.digest) else {
+                return "payload \(committed.blob.digest.short) is nowhere"
+            }
             let valueByteCounts = committed.tiles.map { (fragment.tiles[$0.value].count + 255) / 256 * (4 + 128) }
             let headerByteCount = 8 + 4 + 4 + 32 + 4 + 4 * committed.tiles.count
             let byteCount = headerByteCount + valueByteCounts.reduce(0, +)
-            guard let raw = try? EntropyStage.unpack(packed, rawByteCount: byteCount) else { return "a payload does not unpack" }
+            guard let raw = try? EntropyStage.unpack(packed, rawByteCount: byteCount) else {
+                return "a payload does not unpack"
+            }
             guard Array(raw[16..<48]) == base.bytes else { return "a payload is measured against another head" }
             var offset = headerByteCount
             for (index, count) in zip(committed.tiles, valueByteCounts) {

@@ -1,4 +1,4 @@
-package import PeerNet
+import PeerNet
 
 extension Scenario {
     /// Draws a scenario from a seed: size, rates, network, churn and faults.

@@ -1,4 +1,4 @@
-package import OuterSync
+import OuterSync
 
 /// One whole experiment: who takes part, on what network and model, and what goes wrong when.
 package struct Scenario: Sendable {

@@ -1,4 +1,4 @@
-package import Compression
+import Compression
 package import OuterSync
 package import PeerNet
 package import Swarm

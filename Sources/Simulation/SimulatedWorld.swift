@@ -40,7 +40,10 @@ package struct SimulatedWorld: Sendable {
         genesis = layout.fragments.map { fragment in
             let theta = (0..<fragment.parameterCount).map { _ in Float(generator.nextUnit() - 0.5) }
             return FragmentHead(
-                genesis: theta, scalars: Self.genesisScalars(fragment.index), fragment: fragment)
+                genesis: theta,
+                scalars: Self.scalars(
+                    fragment: fragment.index, round: 0, tokens: 0, isClosing: false, voters: [identities[0].peerID]),
+                fragment: fragment)
         }
         shapes = layout.fragments.map { fragment in
             let longest = fragment.tiles.map(\.count).max() ?? 0
@@ -95,7 +98,22 @@ package struct SimulatedWorld: Sendable {
             codec: Charter.Codec(family: .e3m0, block: 256, zstd: true), tokenBudget: model.tokenBudget)
     }
 
-    private static func genesisScalars(_ fragment: FragmentIndex) -> [UInt8] { [UInt8(fragment.value)] }
+    /// A head's scalars leaf, as the protocol's page writes it: the checker's own copy of that layout.
+    static func scalars(
+        fragment: FragmentIndex, round: UInt64, tokens: UInt64, isClosing: Bool, voters: [PeerID]
+    ) -> [UInt8] {
+        var bytes = Array("atoll scalars 1\0".utf8)
+        func append(_ value: UInt64, byteCount: Int) {
+            for shift in 0..<byteCount { bytes.append(UInt8(truncatingIfNeeded: value >> UInt64(8 * shift))) }
+        }
+        append(UInt64(fragment.value), byteCount: 4)
+        append(round, byteCount: 8)
+        append(tokens, byteCount: 8)
+        append(isClosing ? 1 : 0, byteCount: 1)
+        append(UInt64(voters.count), byteCount: 4)
+        for voter in voters { bytes += voter.publicKey }
+        return bytes
+    }
 
     /// The node with a peer id.
     package func node(_ peer: PeerID) -> NodeNumber? {

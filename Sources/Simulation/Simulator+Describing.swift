@@ -1,5 +1,6 @@
 import Compression
 import OuterSync
+import PeerNet
 import Swarm
 
 /// Words for the trace. A steady step of training and a message (described where it arrives) get none.
@@ -27,7 +28,8 @@ extension Simulator {
         case .encodeContribution(_, let round, _): "encode \(fragment) r\(round.value)"
         case .aggregate(_, let round, let tiles, let contributions):
             "aggregate \(fragment) r\(round.value) \(tiles.count) tiles of \(contributions.count)"
-        case .outerStep(_, let base, let step): "step \(fragment) from \(base.short) with \(step.payloads.count) payloads"
+        case .outerStep(_, let base, let step):
+            "step \(fragment) from \(base.short) with \(step.payloads.count) payloads"
         case .adopt(_, let head): "adopt \(fragment) \(head.short)"
         case .discard(_, let head): "discard \(fragment) \(head.short)"
         case .captureSnapshot: "capture \(fragment)"

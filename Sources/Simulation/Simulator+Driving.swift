@@ -99,7 +99,8 @@ extension Simulator {
     private func compute(_ job: Job, _ token: Token, _ life: Life, _ running: RunningNode) {
         let fragment = job.fragment
         let byteCount = Double(4 * world.layout.fragments[fragment.value].parameterCount)
-        let duration = Duration.microseconds(300) + .seconds(byteCount / nodes[life.node.value].description.jobBytesPerSecond)
+        let duration =
+            Duration.microseconds(300) + .seconds(byteCount / nodes[life.node.value].description.jobBytesPerSecond)
         let end = max(now, running.jobsEnd[fragment] ?? .zero) + duration
         running.jobsEnd[fragment] = end
         queue.schedule(.jobEnded(life, job, token), at: end)

@@ -1,7 +1,6 @@
 import Compression
 import OuterSync
 import PeerNet
-import SwiftProtobuf
 import Swarm
 
 /// Starts, crashes and everything else that goes wrong.
@@ -99,7 +98,8 @@ extension Simulator {
         return NodeCore.Configuration(
             identity: node.identity, charter: world.charter, swarmID: world.swarmID, incarnation: node.incarnation,
             listenAddresses: [node.address], bootstrap: bootstrap, fragments: world.shapes,
-            rateClass: UInt32(1 + node.number.value % 5), seed: scenario.seed &+ 7919 &* UInt64(node.number.value)
+            rateClass: UInt32(1 + node.number.value % 5),
+            seed: scenario.seed &+ 7919 &* UInt64(node.number.value)
                 &+ node.incarnation)
     }
 
@@ -118,13 +118,10 @@ extension Simulator {
                 guard round.value == UInt64(finals[fragment.value].count) else {
                     throw InvariantViolation(
                         .ledgerIsWhole, node.number,
-                        "fragment \(fragment.value): the record of round \(round.value) follows \(finals[fragment.value].count - 1)")
+                        "fragment \(fragment.value): the record of round \(round.value) follows \(finals[fragment.value].count - 1)"
+                    )
                 }
-                if let final = try? WireFinal(serializedBytes: bytes),
-                    let value = try? WireCommitValue(serializedBytes: final.value), let head = Digest(bytes: value.head)
-                {
-                    rounds[head] = round
-                }
+                if let final = ObservedFinal(bytes) { rounds[final.value.head] = round }
             case .peer(let peer, let addresses): peers[peer] = addresses
             }
         }

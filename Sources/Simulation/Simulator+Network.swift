@@ -1,4 +1,5 @@
 import Compression
+import OuterSync
 import PeerNet
 import Swarm
 
@@ -16,7 +17,7 @@ extension Simulator {
         }
         dialing.insert(path)
         // SYN, then the three messages of the security handshake: the fourth one-way trip brings both up.
-        let handshake = (0..<4).map { _ in network.latency(over: path) }.reduce(.zero, +)
+        let handshake = (0..<4).map { _ in network.latency(over: path) }.reduce(Duration.zero, +)
         queue.schedule(.dialed(path), after: handshake)
     }
 
@@ -62,7 +63,8 @@ extension Simulator {
     }
 
     func cutTimeout(_ path: Path, _ connection: ConnectionID) throws(InvariantViolation) {
-        guard network.connection(over: path) == connection, !network.isOpen(path) || !network.isOpen(path.reversed) else {
+        guard network.connection(over: path) == connection, !network.isOpen(path) || !network.isOpen(path.reversed)
+        else {
             return
         }
         note(nil, "connection \(path.from)-\(path.to) times out")

@@ -1,7 +1,7 @@
 package import Compression
-package import OuterSync
+import OuterSync
 package import PeerNet
-package import Swarm
+import Swarm
 
 /// Runs one scenario: the shipped cores and arithmetic of all nodes on one virtual clock.
 ///
@@ -85,7 +85,9 @@ package final class Simulator {
                 if goal.missing(nodes: nodes, checker: checker) == nil { return try report(eventCount, goal) }
             }
         }
-        guard let goal else { throw InvariantViolation(.contract, nil, "nothing is left to happen before the faults end") }
+        guard let goal else {
+            throw InvariantViolation(.contract, nil, "nothing is left to happen before the faults end")
+        }
         if let missing = goal.missing(nodes: nodes, checker: checker) { throw missing }
         return try report(eventCount, goal)
     }
@@ -175,4 +177,18 @@ package struct SimulationReport: Hashable, Sendable {
     package var traceDigest: Digest
     /// What the run went through, for judging scenarios.
     package var counters: InvariantChecker.Counters
+}
+
+extension SimulationReport: CustomStringConvertible {
+    /// One line.
+    package var description: String {
+        """
+        seed \(seed): \(nodeCount) nodes, \(eventCount) events, \(Int(seconds)) s, rounds \(rounds), \
+        committed \(committedTokens.max() ?? 0) of \(trainedTokens) tokens\(finished ? ", finished" : "")\
+        \(waivedFragments > 0 ? ", \(waivedFragments) fragments without a quorum" : ""), \
+        crashes \(counters.crashes), later attempts \(counters.laterAttempts), re-proposed \(counters.reproposals), \
+        absent tiles \(counters.absentTiles), installs \(counters.installs), overwrites \(counters.overwrites), \
+        contributions \(counters.contributions), left out \(counters.leftOut), trace \(traceDigest.short)
+        """
+    }
 }
