@@ -86,7 +86,7 @@ let package = Package(
             dependencies: [
                 "NodeService", "Simulation", .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
-            path: "node", exclude: [], swiftSettings: strict),
+            path: "node", exclude: ["atoll.service", "config.example.yaml"], swiftSettings: strict),
         // Tests.
         tests("Numerics"), tests("JSONText"), tests("Tokenizing", ["JSONText"]), tests("Corpus", ["Tokenizing"]),
         tests("LanguageModel", ["Numerics"]), tests("Checkpoint", ["LanguageModel", "JSONText", "Numerics", "Tokenizing"]),

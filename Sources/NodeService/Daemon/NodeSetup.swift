@@ -88,18 +88,10 @@ struct NodeSetup: Sendable {
             listenAddresses: listenAddresses, bootstrap: bootstrap,
             fragments: layout.fragments.map { fragment in
                 FragmentShape(
-                    tileCount: fragment.tiles.count, payloadBytesMax: Self.payloadBytesMax(fragment),
-                    snapshotTileBytesMax: 8 * FragmentLayout.tileLength + Self.headerBytesMax)
+                    tileCount: fragment.tiles.count, payloadBytesMax: fragment.payloadByteCountMax(codec: codec),
+                    snapshotTileBytesMax: fragment.chunkByteCountMax)
             },
             seed: UInt64(identity.peerID.publicKey[0]) << 56 ^ incarnation)
-    }
-
-    /// Room for the headers of a bundle or a chunk.
-    private static let headerBytesMax = 4_096
-
-    /// Nothing that is encoded is larger than its float32 values, one line per tile and a header.
-    private static func payloadBytesMax(_ fragment: FragmentLayout.Fragment) -> Int {
-        4 * fragment.parameterCount + 64 * fragment.tiles.count + headerBytesMax
     }
 
     /// Seeds a node's sequence of windows: two nodes never draw the same one, nor two starts of a node, unless the second
