@@ -1,45 +1,6 @@
 import Numerics
 import Tokenizing
 
-/// Where the text of one domain comes from, and how often it is drawn.
-package struct DomainSource: Hashable, Sendable {
-    /// The name, unique in the corpus.
-    package var name: String
-    /// Globs, folders or files; see `FilePattern`.
-    package var patterns: [String]
-    /// The share of windows that come from this domain, relative to the other weights.
-    package var weight: Double
-
-    /// Wraps the three.
-    package init(name: String, patterns: [String], weight: Double = 1) {
-        self.name = name
-        self.patterns = patterns
-        self.weight = weight
-    }
-}
-
-/// What loading a domain took and what it left out.
-package struct DomainSummary: Hashable, Sendable {
-    /// The domain's name.
-    package var name: String
-    /// Files that are trained on.
-    package var trainingFileCount = 0
-    /// Files that are held out for evaluation; 0 where the end of the text is.
-    package var heldOutFileCount = 0
-    /// Tokens that are trained on.
-    package var trainingTokenCount = 0
-    /// Tokens that are held out.
-    package var heldOutTokenCount = 0
-    /// Windows in one epoch.
-    package var windowCount = 0
-    /// Files that could not be read.
-    package var unreadableFileCount = 0
-    /// Empty files, files with the same content as another, and files that are held out for everybody.
-    package var redundantFileCount = 0
-    /// Files that were left out, or cut, because the domain reached the size limit.
-    package var filesBeyondLimitCount = 0
-}
-
 /// The tokens of one domain, split into a part to train on and a part to evaluate on.
 struct DomainText: Sendable {
     let name: String
@@ -59,11 +20,7 @@ struct DomainText: Sendable {
     static func load(
         _ source: DomainSource, tokenizer: Tokenizer, contextLength: Int, byteCountMax: Int, excluded: Set<[UInt8]>
     ) throws(CorpusError) -> DomainText {
-        let paths: [String]
-        do { paths = try FilePattern.files(matching: source.patterns) } catch {
-            throw .tooManyFiles(domain: source.name, limit: FilePattern.fileCountMax)
-        }
-        guard !paths.isEmpty else { throw .noFileMatched(domain: source.name, patterns: source.patterns) }
+        let paths = try paths(of: source)
         var summary = DomainSummary(name: source.name)
         let files = try read(paths, of: source, byteCountMax: byteCountMax, excluded: excluded, summary: &summary)
         let byteCount = files.reduce(0) { $0 + $1.content.count }
@@ -81,6 +38,23 @@ struct DomainText: Sendable {
         return DomainText(
             name: source.name, weight: source.weight, training: training, heldOut: heldOut, summary: summary,
             contextLength: contextLength)
+    }
+
+    /// The bytes of all files of a domain, one after the other in the order of their hashes.
+    static func allBytes(of source: DomainSource, byteCountMax: Int) throws(CorpusError) -> [UInt8] {
+        var summary = DomainSummary(name: source.name)
+        let files = try read(
+            try paths(of: source), of: source, byteCountMax: byteCountMax, excluded: [], summary: &summary)
+        return Array(files.map(\.content).joined())
+    }
+
+    private static func paths(of source: DomainSource) throws(CorpusError) -> [String] {
+        let paths: [String]
+        do { paths = try FilePattern.files(matching: source.patterns) } catch {
+            throw .tooManyFiles(domain: source.name, limit: FilePattern.fileCountMax)
+        }
+        guard !paths.isEmpty else { throw .noFileMatched(domain: source.name, patterns: source.patterns) }
+        return paths
     }
 
     private typealias HashedFile = (hash: ContentHash, content: [UInt8])
@@ -180,29 +154,4 @@ struct DomainText: Sendable {
         }
         return windows
     }
-}
-
-/// Windows of `contextLength + 1` tokens, one after the other: the first `contextLength` of each are the inputs, the last
-/// `contextLength` the targets.
-package struct TokenWindows: Hashable, Sendable {
-    /// Tokens that a window predicts.
-    package let contextLength: Int
-    /// [count, contextLength + 1] ids.
-    package var tokens: [Int32] = []
-
-    /// No windows.
-    package init(contextLength: Int) { self.contextLength = contextLength }
-
-    /// The number of windows.
-    package var count: Int { tokens.count / (contextLength + 1) }
-
-    /// One window.
-    package subscript(index: Int) -> ArraySlice<Int32> {
-        tokens[(index * (contextLength + 1))..<((index + 1) * (contextLength + 1))]
-    }
-
-    /// [count, contextLength] input ids.
-    package var inputs: [Int32] { (0..<count).flatMap { self[$0].dropLast() } }
-    /// [count, contextLength] target ids.
-    package var targets: [Int32] { (0..<count).flatMap { self[$0].dropFirst() } }
 }

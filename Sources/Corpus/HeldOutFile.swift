@@ -26,13 +26,6 @@ package struct HeldOutFile: Sendable {
     /// The file in windows that predict `contextLength` tokens each, at most `countMax`, evenly spread; none if the file is
     /// shorter than one.
     package func windows(contextLength: Int, countMax: Int = .max) -> TokenWindows {
-        var windows = TokenWindows(contextLength: contextLength)
-        let available = max(0, (tokens.count - 1) / contextLength)
-        let count = min(available, countMax)
-        for index in 0..<max(0, count) {
-            let start = index * available / count * contextLength
-            windows.tokens += tokens[start...(start + contextLength)]
-        }
-        return windows
+        TokenWindows(tokens, contextLength: contextLength, countMax: countMax)
     }
 }

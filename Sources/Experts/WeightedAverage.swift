@@ -38,8 +38,12 @@ package struct WeightedAverage {
 
     /// Writes the merged checkpoint, atomically and durably, with the tokenizer of the inputs.
     ///
-    /// - Parameter path: must not exist, or be an empty folder, and must not be an input.
-    package func write(to path: String, layer: any FileLayer = SystemFiles()) throws(MergeError) {
+    /// - Parameters:
+    ///   - path: must not exist, or be an empty folder, and must not be an input.
+    ///   - isCancelled: asked before each tensor.
+    package func write(
+        to path: String, layer: any FileLayer = SystemFiles(), isCancelled: () -> Bool = { false }
+    ) throws(MergeError) {
         let target = Self.canonical(path)
         for input in inputs where target != nil && Self.canonical(input.path) == target {
             throw .outputIsInput(path)
@@ -54,6 +58,7 @@ package struct WeightedAverage {
                     ("merge_weights", shares.map { "\($0)" }.joined(separator: ",")),
                 ], layer: layer
             ) { (tensor, target) throws(CheckpointError) in
+                if isCancelled() { throw .cancelled(path: path) }
                 try average(tensor, into: target, scratch: scratch, path: path)
             }
         } catch { throw .checkpoint(error) }
