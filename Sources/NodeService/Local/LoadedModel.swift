@@ -1,0 +1,50 @@
+import Checkpoint
+import LanguageModel
+import Numerics
+import Tokenizing
+
+/// A checkpoint in memory.
+struct LoadedModel {
+    let layout: ParameterLayout
+    let parameters: FloatBuffer
+    let tokenizer: Tokenizer
+
+    /// Reads a checkpoint folder.
+    init(_ path: String) throws(UserError) {
+        do {
+            let folder = try ModelFolder(path)
+            layout = folder.layout
+            tokenizer = folder.tokenizer
+            parameters = try folder.readParameters()
+        } catch { throw UserError(checkpoint: error) }
+    }
+}
+
+/// A count that came from a flag.
+func checkFlag(_ name: String, _ value: Int, in range: ClosedRange<Int>) throws(UserError) {
+    guard range.contains(value) else {
+        throw UserError(
+            "\(name) \(value) is out of range", cure: "Give \(range.lowerBound) to \(range.upperBound)",
+            exitCode: .usage)
+    }
+}
+
+/// The number of training threads that `--threads` asks for; 0 or nothing takes one per core.
+func threadCount(_ flag: Int?) throws(UserError) -> Int {
+    let threads = flag ?? 0
+    try checkFlag("--threads", threads, in: 0...1024)
+    return threads == 0 ? WorkerPool.processorCount : threads
+}
+
+/// A number with a fixed count of decimals, for tables.
+func fixed(_ value: Double, _ decimals: Int) -> String {
+    guard value.isFinite, abs(value) < 1e15 else { return "\(value)" }
+    var scale = 1.0
+    for _ in 0..<decimals { scale *= 10 }
+    let scaled = Int64((abs(value) * scale).rounded())
+    let digits = "\(scaled)"
+    let padded = String(repeating: "0", count: max(0, decimals + 1 - digits.count)) + digits
+    let sign = value < 0 && scaled != 0 ? "-" : ""
+    guard decimals > 0 else { return sign + padded }
+    return "\(sign)\(padded.dropLast(decimals)).\(padded.suffix(decimals))"
+}

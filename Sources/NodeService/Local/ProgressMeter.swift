@@ -1,0 +1,45 @@
+/// Turns steps into about one line a second: step, loss, speed, time left.
+struct ProgressMeter {
+    private let stepCount: Int
+    private let tokensPerStep: Int
+    private let report: (String) -> Void
+    private let clock = ContinuousClock()
+    private let start: ContinuousClock.Instant
+    private var lastLine: ContinuousClock.Instant
+    private var steps = 0
+    private var stepsAtLastLine = 0
+    private var lossSum = 0.0
+
+    /// Wall time from the start to the last step, in seconds.
+    private(set) var seconds = 0.0
+
+    init(stepCount: Int, tokensPerStep: Int, report: @escaping (String) -> Void) {
+        self.stepCount = stepCount
+        self.tokensPerStep = tokensPerStep
+        self.report = report
+        start = clock.now
+        lastLine = start
+    }
+
+    /// Counts a step with its loss.
+    mutating func stepped(loss: Double) {
+        steps += 1
+        lossSum += loss
+        let now = clock.now
+        seconds = Self.seconds(now - start)
+        guard now - lastLine >= .seconds(1) || steps == stepCount else { return }
+        let count = steps - stepsAtLastLine
+        let rate = Double(count * tokensPerStep) / max(Self.seconds(now - lastLine), 1e-9)
+        let left = Double((stepCount - steps) * tokensPerStep) / max(rate, 1e-9)
+        report(
+            "step \(steps)/\(stepCount)  loss \(fixed(lossSum / Double(count), 4))  \(fixed(rate, 0)) tokens/s  "
+                + "\(fixed(left, 0)) s left")
+        lastLine = now
+        stepsAtLastLine = steps
+        lossSum = 0
+    }
+
+    private static func seconds(_ duration: Duration) -> Double {
+        Double(duration.components.seconds) + Double(duration.components.attoseconds) * 1e-18
+    }
+}

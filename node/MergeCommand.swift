@@ -1,0 +1,26 @@
+import ArgumentParser
+import NodeService
+
+/// `atoll merge`
+struct MergeCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "merge",
+        abstract: "Average checkpoints that were branched from one model.",
+        discussion: "Example:\n  atoll merge expert-c expert-perl --weights 0.7,0.3 --out merged")
+
+    @Argument(help: "The checkpoint folders.") var checkpoints: [String] = []
+
+    @Option(
+        name: .long, parsing: .unconditional, help: "One number per checkpoint, with commas. Default: equal shares.")
+    var weights: String?
+
+    @Option(name: .long, help: "New folder for the merged checkpoint.")
+    var out: String
+
+    @Flag(name: .long, help: "Print one line of JSON.")
+    var json = false
+
+    func run() async throws {
+        try LocalMerge.run(checkpoints, weights: weights, out: out).show(json: json)
+    }
+}
