@@ -16,7 +16,9 @@ struct Atoll: AsyncParsableCommand {
             """,
         version: AtollVersion.text,
         subcommands: [
-            InitCommand.self, SwarmCommand.self, NodeCommand.self, CheckpointCommand.self, TestnetCommand.self,
+            InitCommand.self, SwarmCommand.self, NodeCommand.self, CheckpointCommand.self,
+            TrainCommand.self, EvalCommand.self, GenerateCommand.self, MergeCommand.self, LogitsCommand.self,
+            TestnetCommand.self,
         ])
 
     /// Runs the command named on the command line; every failure ends as one line on standard error and its exit code.

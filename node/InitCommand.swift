@@ -33,6 +33,6 @@ struct InitCommand: AsyncParsableCommand {
         let home = try homeOptions.nodeHome()
         let summary = try home.initialize(
             NodeHome.Choices(listen: listen, threads: threads, domains: try NodeHome.parseDomains(domain)))
-        Terminal.show(summary, json: json)
+        try summary.show(json: json)
     }
 }

@@ -45,7 +45,7 @@ struct NodeCommand: AsyncParsableCommand {
         func run() async throws {
             let home = try homeOptions.nodeHome()
             let report = try await NodeLauncher(home: home).start(port: port)
-            Terminal.show(report, json: false)
+            try report.show(json: false)
         }
     }
 
@@ -78,7 +78,7 @@ struct NodeCommand: AsyncParsableCommand {
             if follow {
                 try await Terminal.follow(home, json: json)
             } else {
-                Terminal.show(try await NodeControl(home: home).status(), json: json)
+                try await NodeControl(home: home).status().show(json: json)
             }
         }
     }
@@ -111,6 +111,6 @@ struct CheckpointCommand: AsyncParsableCommand {
     @Flag(name: .long, help: "Print JSON.") var json = false
 
     func run() async throws {
-        Terminal.show(try SwarmCheckpoint(home: try homeOptions.nodeHome()).write(to: out), json: json)
+        try SwarmCheckpoint(home: try homeOptions.nodeHome()).write(to: out).show(json: json)
     }
 }

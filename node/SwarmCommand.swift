@@ -36,7 +36,7 @@ struct SwarmCommand: AsyncParsableCommand {
         func run() async throws {
             let home = try homeOptions.nodeHome()
             let formed = try await SwarmFormation(home: home).new(specificationPath: spec)
-            Terminal.show(formed, json: follow.json)
+            try formed.show(json: follow.json)
             try await Terminal.follow(home, options: follow)
         }
     }
@@ -59,7 +59,7 @@ struct SwarmCommand: AsyncParsableCommand {
         func run() async throws {
             let home = try homeOptions.nodeHome()
             let joined = try await SwarmFormation(home: home).join(inviteText: invite)
-            Terminal.show(joined, json: follow.json)
+            try joined.show(json: follow.json)
             try await Terminal.follow(home, options: follow)
         }
     }
@@ -74,7 +74,7 @@ struct SwarmCommand: AsyncParsableCommand {
         @Flag(name: .long, help: "Print JSON.") var json = false
 
         func run() async throws {
-            Terminal.show(try SwarmRegistry(home: try homeOptions.nodeHome()).list(), json: json)
+            try SwarmRegistry(home: try homeOptions.nodeHome()).list().show(json: json)
         }
     }
 
@@ -94,7 +94,7 @@ struct SwarmCommand: AsyncParsableCommand {
 
         func run() async throws {
             let home = try homeOptions.nodeHome()
-            Terminal.show(try await SwarmFormation(home: home).leave(deleting: delete), json: false)
+            try await SwarmFormation(home: home).leave(deleting: delete).show(json: false)
         }
     }
 
@@ -108,7 +108,7 @@ struct SwarmCommand: AsyncParsableCommand {
         @Flag(name: .long, help: "Print JSON.") var json = false
 
         func run() async throws {
-            Terminal.show(try await NodeControl(home: try homeOptions.nodeHome()).invite(), json: json)
+            try await NodeControl(home: try homeOptions.nodeHome()).invite().show(json: json)
         }
     }
 }

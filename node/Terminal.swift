@@ -2,13 +2,8 @@ import NodeService
 
 /// What commands print.
 enum Terminal {
-    /// One line on standard output, at once.
-    static func print(_ line: String) { StandardOutput.write(line + "\n") }
-
-    /// A result, as text or as one line of JSON.
-    static func show(_ result: some Presentable, json: Bool) {
-        print(json ? StandardOutput.jsonLine(result) : result.text)
-    }
+    /// One line on standard output, at once; a reader that has gone away ends the command at its next report.
+    static func print(_ line: String) { try? StandardOutput.write(Array((line + "\n").utf8)) }
 
     /// Follows a node as a command's options ask for.
     static func follow(_ home: NodeHome, options: SwarmCommand.FollowOptions) async throws {
@@ -19,7 +14,8 @@ enum Terminal {
     /// Prints the node's state every second until it is finished or Ctrl-C.
     static func follow(_ home: NodeHome, json: Bool) async throws {
         let follower = NodeFollower(home: home) { report in
-            print(json ? StandardOutput.jsonLine(report) : report.line)
+            // A reader that has gone away: the next line finds that out again, and Ctrl-C ends the command.
+            json ? try? report.show(json: true) : print(report.line)
         }
         switch try await follower.run() {
         case .finished: if !json { print("finished: atoll checkpoint --out DIR writes the model") }

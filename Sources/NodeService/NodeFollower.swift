@@ -1,23 +1,4 @@
-import Glibc
-import JSONText
 import Transport
-
-/// Standard output for commands.
-package enum StandardOutput {
-    /// Writes text as it is.
-    package static func write(_ text: String) {
-        var bytes = Array(text.utf8)[...]
-        while !bytes.isEmpty {
-            let count = bytes.withUnsafeBytes { Glibc.write(STDOUT_FILENO, $0.baseAddress, $0.count) }
-            if count < 0 && errno == EINTR { continue }
-            guard count > 0 else { return }
-            bytes = bytes.dropFirst(count)
-        }
-    }
-
-    /// One line of JSON, without its newline.
-    package static func jsonLine(_ result: some Presentable) -> String { String(decoding: result.json.line, as: UTF8.self) }
-}
 
 /// Watches a running node from another process.
 package struct NodeFollower: Sendable {

@@ -20,6 +20,12 @@ package struct SwarmRegistry {
         package var isActive: Bool
     }
 
+    /// All swarms of a home.
+    package struct Listing: Sendable {
+        /// By name.
+        package var entries: [Entry]
+    }
+
     /// A swarm that is recorded.
     struct Record {
         var id: Digest
@@ -31,13 +37,13 @@ package struct SwarmRegistry {
     func folder(of id: Digest) -> SwarmFolder { SwarmFolder(path: "\(home.swarmsPath)/\(id)") }
 
     /// The swarms, by name.
-    package func list() throws(UserError) -> [Entry] {
+    package func list() throws(UserError) -> Listing {
         try NodeHome.mapping {
-            guard access(home.swarmsPath, F_OK) == 0 else { return [] }
+            guard access(home.swarmsPath, F_OK) == 0 else { return Listing(entries: []) }
             let active = try activeID()
-            return try SystemFiles().list(home.swarmsPath).compactMap { Digest(hexadecimal: $0) }
+            let entries = try SystemFiles().list(home.swarmsPath).compactMap { Digest(hexadecimal: $0) }
                 .map { id in Entry(name: try record(id).charter.name, swarmID: id.description, isActive: id == active) }
-                .sorted { ($0.name, $0.swarmID) < ($1.name, $1.swarmID) }
+            return Listing(entries: entries.sorted { ($0.name, $0.swarmID) < ($1.name, $1.swarmID) })
         }
     }
 

@@ -1,4 +1,6 @@
 import Checkpoint
+import Corpus
+import LanguageModel
 import OuterSync
 import Swarm
 import Transport
@@ -9,9 +11,9 @@ extension UserError {
         switch error {
         case let error as UserError: self = error
         case let error as FileError: self = .system("\(error.operation.rawValue) \(error.path)", errno: error.reason.number)
-        case CheckpointError.file(let error):
-            self = .system("\(error.operation.rawValue) \(error.path)", errno: error.reason.number)
-        case let error as CheckpointError: self.init("\(error)", cure: error.cure, exitCode: .badData)
+        case let error as CheckpointError: self.init(checkpoint: error)
+        case let error as CorpusError: self.init(corpus: error)
+        case let error as ModelError: self.init(model: error)
         case let error as TransportError: self.init(transport: error)
         case let error as YAMLProblem: self.init("\(error)", cure: "Mend the file", exitCode: .badData)
         case let error as CharterError:

@@ -1,14 +1,6 @@
 package import JSONText
 
-/// A command's result in its two forms.
-package protocol Presentable {
-    /// For people: one or more lines.
-    var text: String { get }
-    /// For programs.
-    var json: JSONValue { get }
-}
-
-extension HomeSummary: Presentable {
+extension HomeSummary: CommandReport {
     package var text: String {
         let domains = domains.isEmpty ? "none yet: name some in config.yaml" : domains.joined(separator: ", ")
         return "home     \(path)\nnode     \(peerID)\ntext     \(domains)"
@@ -18,7 +10,7 @@ extension HomeSummary: Presentable {
     }
 }
 
-extension SwarmFormation.Membership: Presentable {
+extension SwarmFormation.Membership: CommandReport {
     package var text: String {
         let verb = wasMember ? "already in" : "in"
         return "\(verb) swarm \(name) (\(swarmID.prefix(8)))\non another machine: atoll swarm join \(invite)"
@@ -28,16 +20,16 @@ extension SwarmFormation.Membership: Presentable {
     }
 }
 
-extension SwarmFormation.Departure: Presentable {
+extension SwarmFormation.Departure: CommandReport {
     package var text: String { "left swarm \(swarmID.prefix(8))" + (deleted ? " and deleted what was held of it" : "") }
     package var json: JSONValue { ["swarm_id": .text(swarmID), "deleted": .bool(deleted)] }
 }
 
-extension NodeControl.InviteLine: Presentable {
+extension NodeControl.InviteLine: CommandReport {
     package var json: JSONValue { ["invite": .text(text)] }
 }
 
-extension SwarmCheckpoint.Summary: Presentable {
+extension SwarmCheckpoint.Summary: CommandReport {
     package var text: String { "wrote \(parameters) parameters to \(path)" }
     package var json: JSONValue {
         [
@@ -46,19 +38,19 @@ extension SwarmCheckpoint.Summary: Presentable {
     }
 }
 
-extension Array: Presentable where Element == SwarmRegistry.Entry {
+extension SwarmRegistry.Listing: CommandReport {
     package var text: String {
-        isEmpty
+        entries.isEmpty
             ? "no swarm yet: atoll swarm new, or atoll swarm join INVITE"
-            : map { "\($0.isActive ? "*" : " ") \($0.name)  \($0.swarmID)" }.joined(separator: "\n")
+            : entries.map { "\($0.isActive ? "*" : " ") \($0.name)  \($0.swarmID)" }.joined(separator: "\n")
     }
     package var json: JSONValue {
         .array(
-            map { ["swarm_name": .text($0.name), "swarm_id": .text($0.swarmID), "active": .bool($0.isActive)] })
+            entries.map { ["swarm_name": .text($0.name), "swarm_id": .text($0.swarmID), "active": .bool($0.isActive)] })
     }
 }
 
-extension NodeReport: Presentable {
+extension NodeReport: CommandReport {
     package var text: String {
         let loss = loss.map { Self.decimal($0, places: 4) } ?? "-"
         let share = tokenBudget > 0 ? Double(committedTokens) / Double(tokenBudget) * 100 : 0
