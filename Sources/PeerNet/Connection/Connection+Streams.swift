@@ -21,6 +21,8 @@ extension Connection {
             case ping(expected: [UInt8], received: [UInt8], sentAt: Moment)
             /// The peer pings.
             case pingAnswer(ByteQueue)
+            /// Nothing the peer proposed is served, and it has been told; what it sends meanwhile is ignored.
+            case refused
         }
 
         var owner: Owner
@@ -146,7 +148,10 @@ extension Connection {
                 } else if case .proposing(_, .application)? = channels[stream]?.owner {
                     events.append(.streamWritable(stream))
                 }
-            case .closed(let stream): channels[stream] = nil
+            case .closed(let stream):
+                if case .agreed(.application)? = channels.removeValue(forKey: stream)?.owner {
+                    events.append(.streamClosed(stream))
+                }
             case .goneAway(let code): end(.goneAway(code: code))
             }
         }
@@ -196,7 +201,12 @@ extension Connection {
             case .agreed: return
             }
         } catch {
-            return fail(stream, .violation(error))
+            if !channel.isInbound { return fail(stream, .violation(error)) }
+            // Often application bytes sent behind a proposal that got `na`: let that answer reach the peer.
+            if !answer.isEmpty { muxer.write(answer, to: stream) }
+            muxer.finish(stream)
+            channels[stream]?.owner = .agreed(.refused)
+            return
         }
         muxer.consume(before - channel.input.count, of: stream, at: now)
         let rest = agreed == nil ? [] : channel.input.take(channel.input.count)
@@ -222,7 +232,7 @@ extension Connection {
             switch purpose {
             case .application: events.append(.streamOpened(stream, protocol: name, isInbound: false))
             case .identify, .ping: setDeadline(now + ConnectionLimits.exchangeTimeout, of: stream)
-            case .identifyAnswer, .pingAnswer: break
+            case .identifyAnswer, .pingAnswer, .refused: break
             }
             return
         }
@@ -273,7 +283,7 @@ extension Connection {
     private mutating func receivedInternal(_ bytes: [UInt8], on stream: StreamID, at now: Moment) {
         guard let peer, case .agreed(let purpose)? = channels[stream]?.owner else { return }
         switch purpose {
-        case .application: break
+        case .application, .refused: break
         case .identifyAnswer: fail(stream, .refused)  // The asker of identify sends nothing.
         case .identify(var collector):
             guard collector.receive(bytes, from: peer) else { return fail(stream, .refused) }
@@ -303,15 +313,14 @@ extension Connection {
     private mutating func remoteFinished(_ stream: StreamID) {
         guard let owner = channels[stream]?.owner else { return }
         switch owner {
-        case .proposing, .answering:
-            // The peer ended the stream before it agreed on a protocol.
-            return fail(stream, .reset(code: 0))
+        case .proposing: return fail(stream, .reset(code: 0))  // Before it agreed on the protocol.
+        case .answering: muxer.finish(stream)
         case .agreed(.application): events.append(.streamFinished(stream))
         case .agreed(.identify(let collector)):
             events.append(.identified(collector.record))
             muxer.finish(stream)
             channels[stream]?.owner = .agreed(.identifyAnswer)
-        case .agreed(.identifyAnswer): break
+        case .agreed(.identifyAnswer), .agreed(.refused): break
         case .agreed(.ping): return fail(stream, .reset(code: 0))
         case .agreed(.pingAnswer): muxer.finish(stream)
         }

@@ -18,6 +18,8 @@ package struct Connection: Sendable {
         case streamData(StreamID, [UInt8])
         /// The peer will send no more on this stream.
         case streamFinished(StreamID)
+        /// Both sides ended the stream, and everything queued is out; the id is forgotten.
+        case streamClosed(StreamID)
         /// The stream is gone.
         case streamReset(StreamID, StreamFailure)
         /// A stream whose queue had filled has room again.
@@ -232,6 +234,17 @@ package struct Connection: Sendable {
         case .proposingSecurity, .answeringSecurity, .handshaking, .proposingMuxer, .answeringMuxer: false
         }
     }
+
+    // MARK: For tests
+
+    /// Whether the Noise payload lists muxers; rust and py send no list.
+    var offersMuxersEarly: Bool {
+        get { upgrade.listsMuxers }
+        set { upgrade.listsMuxers = newValue }
+    }
+
+    /// Puts bytes before the muxer's, as a hostile peer would.
+    mutating func sendRaw(_ bytes: [UInt8]) { plainOutput += bytes }
 
     // MARK: Time
 

@@ -44,7 +44,7 @@ package enum Violation: Error, Hashable, Sendable {
 }
 
 /// Why a connection ended.
-package enum CloseReason: Hashable, Sendable, CustomStringConvertible {
+package enum CloseReason: Error, Hashable, Sendable, CustomStringConvertible {
     /// The peer broke a rule.
     case violation(Violation)
     /// The peer speaks none of our security or muxer protocols.

@@ -15,6 +15,8 @@ struct NoiseUpgrade: Sendable {
     private let identity: Identity
     private let isInitiator: Bool
     private let muxers: [String]
+    /// Whether our payload lists our muxers.
+    var listsMuxers = true
     private var handshake: NoiseHandshake
     private var peer: PeerID?
     private var remoteMuxers: [String]?
@@ -43,7 +45,8 @@ struct NoiseUpgrade: Sendable {
                 remoteMuxers = decoded.streamMuxers
             }
             if handshake.isMyTurn {
-                let answer = NoisePayload(identity: identity, staticKey: handshake.localStatic, streamMuxers: muxers)
+                let answer = NoisePayload(
+                    identity: identity, staticKey: handshake.localStatic, streamMuxers: listsMuxers ? muxers : nil)
                 output += Self.frame(try handshake.write(payload: answer.bytes))
             }
             if handshake.isComplete, let peer {
@@ -61,7 +64,7 @@ struct NoiseUpgrade: Sendable {
 
     /// The first entry of the initiator's list that the responder also listed.
     private var agreedMuxer: String? {
-        guard let remoteMuxers else { return nil }
+        guard listsMuxers, let remoteMuxers else { return nil }
         let (preferred, offered) = isInitiator ? (muxers, remoteMuxers) : (remoteMuxers, muxers)
         return preferred.first { offered.contains($0) }
     }

@@ -33,6 +33,8 @@ package struct HostLimits: Hashable, Sendable {
     package var messageQueueBytesMax = 8 << 20
     /// Events that wait for `next()`; beyond it message streams are not read until the consumer catches up.
     package var waitingEventsMax = 1024
+    /// Bytes of messages that wait for `next()`, with the same consequence.
+    package var waitingEventBytesMax = 16 << 20
     /// Requests of this host to one peer that run at once; more wait in order.
     package var outboundRequestsMax = 32
     /// Requests of this host to one peer that may wait for their turn; one more fails.

@@ -24,6 +24,11 @@ package struct Traffic: Hashable, Sendable {
 
     /// Nothing yet.
     package init() {}
+
+    mutating func add(_ other: Traffic) {
+        bytesSent += other.bytesSent
+        bytesReceived += other.bytesReceived
+    }
 }
 
 /// One connected peer as `PeerHost.peers()` reports it.

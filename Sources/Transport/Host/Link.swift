@@ -1,0 +1,142 @@
+import PeerNet
+
+/// One TCP connection of a host: socket, protocol state and what its streams are for. Owned by the host's actor.
+final class Link {
+    /// What a stream is for.
+    enum Use {
+        /// Our long-lived stream of control messages.
+        case messagesOut(String)
+        /// The peer's.
+        case messagesIn(String, MessageAssembler)
+        /// A request of ours.
+        case requestOut(RequestCall)
+        /// A request of the peer that is still arriving.
+        case requestIn(String, body: [UInt8], bytesMax: Int, startedAt: Moment)
+        /// A request of the peer that is being answered; whoever waits for room in the stream, and how many bytes
+        /// waited when that last changed.
+        case responding(waiter: CheckedContinuation<Bool, Never>?, queuedBytes: Int, progressAt: Moment)
+    }
+
+    let id: UInt64
+    let handle: StreamHandle
+    let timer: TimerHandle
+    let isOutbound: Bool
+    let remoteAddress: Multiaddr
+    var connection: Connection
+    /// Set once authenticated.
+    var peer: PeerID?
+    var securedAt: Moment?
+    var traffic = Traffic()
+    var uses: [StreamID: Use] = [:]
+    /// Streams of the peer's requests, until they are over.
+    var servedStreams: Set<StreamID> = []
+    /// Reused buffer of bytes for the socket.
+    var output: [UInt8] = []
+    var isFlushScheduled = false
+    /// Another connection to the peer took over at this moment: no new streams here.
+    var retiredAt: Moment?
+    /// Why the connection ended, once it has; the socket may still be open to send the last bytes.
+    var closeReason: CloseReason?
+    /// Who waits for authentication (a dial).
+    var securedWaiter: CheckedContinuation<Result<PeerID, CloseReason>, Never>?
+    var pingWaiters: [CheckedContinuation<Duration?, Never>] = []
+
+    init(
+        id: UInt64, handle: StreamHandle, timer: TimerHandle, isOutbound: Bool, remoteAddress: Multiaddr,
+        connection: Connection
+    ) {
+        self.id = id
+        self.handle = handle
+        self.timer = timer
+        self.isOutbound = isOutbound
+        self.remoteAddress = remoteAddress
+        self.connection = connection
+    }
+}
+
+/// A request of this host that waits for its turn or its response.
+final class RequestCall {
+    let id: UInt64
+    let peer: PeerID
+    let protocolName: String
+    let body: [UInt8]
+    let responseBytesMax: Int
+    let continuation: CheckedContinuation<Result<[UInt8], RequestError>, Never>
+    var response: [UInt8] = []
+    var progressAt: Moment
+    /// Where it runs, once it does.
+    var link: Link?
+    var stream: StreamID?
+
+    init(
+        id: UInt64, peer: PeerID, protocolName: String, body: [UInt8], responseBytesMax: Int, at now: Moment,
+        continuation: CheckedContinuation<Result<[UInt8], RequestError>, Never>
+    ) {
+        self.id = id
+        self.peer = peer
+        self.protocolName = protocolName
+        self.body = body
+        self.responseBytesMax = responseBytesMax
+        self.continuation = continuation
+        progressAt = now
+    }
+}
+
+/// A connected peer: its connections and what is spread over them.
+final class PeerEntry {
+    let id: PeerID
+    /// The connection that new streams use.
+    var link: Link
+    /// Connections that another one superseded and that still have streams.
+    var retiring: [Link] = []
+    var messageStreams: [String: StreamID] = [:]
+    /// Message protocols that the peer does not speak.
+    var refusedProtocols: Set<String> = []
+    var runningRequests = 0
+    var waitingRequests: [RequestCall] = []
+    var identify: IdentifyRecord?
+
+    init(id: PeerID, link: Link) {
+        self.id = id
+        self.link = link
+    }
+}
+
+/// Cuts a stream of uvarint-prefixed messages; holds at most one message and one length.
+struct MessageAssembler {
+    private let bytesMax: Int
+    private var length: [UInt8] = []
+    private var message: [UInt8] = []
+    private var missing: Int?
+
+    init(bytesMax: Int) { self.bytesMax = bytesMax }
+
+    /// Takes bytes and appends the messages they complete; false if the peer broke the framing or the limit.
+    mutating func receive(_ bytes: [UInt8], into messages: inout [[UInt8]]) -> Bool {
+        var rest = bytes[...]
+        while !rest.isEmpty {
+            if let count = missing {
+                let taken = rest.prefix(count)
+                message += taken
+                rest = rest.dropFirst(taken.count)
+                missing = count - taken.count
+            } else if let byte = rest.popFirst() {
+                length.append(byte)
+                switch MessageFraming.readLength(length) {
+                case .incomplete: continue
+                case .malformed: return false
+                case .length(let count):
+                    guard count <= bytesMax else { return false }
+                    missing = count
+                    length = []
+                }
+            }
+            if missing == 0 {
+                messages.append(message)
+                message = []
+                missing = nil
+            }
+        }
+        return true
+    }
+}

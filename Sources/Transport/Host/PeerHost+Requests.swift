@@ -1,0 +1,214 @@
+package import PeerNet
+
+/// Request/response streams, both sides.
+extension PeerHost {
+    /// First receive window of a response that may be large; tuning goes on from there.
+    private static let responseWindowBytes = 4 << 20
+    /// A response is produced no further ahead of the socket than this.
+    private static let responseQueueBytesMax = 256 << 10
+
+    // MARK: Asking
+
+    /// Opens a stream, sends `body`, half-closes, and collects the response. Cancelling the task resets the stream.
+    package func request(
+        _ body: [UInt8], to peer: PeerID, on name: String, responseBytesMax: Int
+    ) async throws(RequestError) -> [UInt8] {
+        let id = newID()
+        let result: Result<[UInt8], RequestError> = await withTaskCancellationHandler {
+            await withCheckedContinuation { continuation in
+                let call = RequestCall(
+                    id: id, peer: peer, protocolName: name, body: body, responseBytesMax: responseBytesMax,
+                    at: Loop.now, continuation: continuation)
+                enqueue(call)
+            }
+        } onCancel: {
+            // Awaited by nobody: it only takes the request out, which is a no-op once that has ended.
+            Task(executorPreference: loop) { await self.cancelRequest(id) }
+        }
+        return try result.get()
+    }
+
+    private func enqueue(_ call: RequestCall) {
+        guard state == .running, let entry = entries[call.peer] else {
+            return call.continuation.resume(returning: .failure(.notConnected))
+        }
+        guard !Task.isCancelled else { return call.continuation.resume(returning: .failure(.cancelled)) }
+        calls[call.id] = call
+        if entry.runningRequests < limits.outboundRequestsMax {
+            start(call, of: entry)
+        } else if entry.waitingRequests.count < limits.waitingRequestsMax {
+            entry.waitingRequests.append(call)
+        } else {
+            calls[call.id] = nil
+            call.continuation.resume(returning: .failure(.tooManyWaiting))
+        }
+    }
+
+    private func start(_ call: RequestCall, of entry: PeerEntry) {
+        let link = entry.link
+        let window = min(call.responseBytesMax, Self.responseWindowBytes)
+        guard
+            let stream = link.connection.openStream(
+                call.protocolName, priority: .control, windowBytes: window, at: Loop.now)
+        else {
+            calls[call.id] = nil
+            return call.continuation.resume(returning: .failure(.tooManyWaiting))
+        }
+        entry.runningRequests += 1
+        call.link = link
+        call.stream = stream
+        call.progressAt = Loop.now
+        link.uses[stream] = .requestOut(call)
+        link.connection.write(call.body, to: stream)
+        link.connection.finish(stream)
+        scheduleFlush(link)
+    }
+
+    func receivedResponse(_ bytes: [UInt8], of call: RequestCall, _ stream: StreamID, on link: Link, at now: Moment) {
+        guard bytes.count <= call.responseBytesMax - call.response.count else {
+            link.uses[stream] = nil
+            link.connection.reset(stream)
+            return finish(call, .failure(.responseTooLarge(bytesMax: call.responseBytesMax)))
+        }
+        call.progressAt = now
+        call.response += bytes
+        link.connection.consume(bytes.count, of: stream, at: now)
+    }
+
+    /// Ends a request once, and lets the next one that waits start.
+    func finish(_ call: RequestCall, _ result: Result<[UInt8], RequestError>) {
+        guard calls.removeValue(forKey: call.id) != nil else { return }
+        call.continuation.resume(returning: result)
+        guard let entry = entries[call.peer] else { return }
+        if call.stream == nil {
+            entry.waitingRequests.removeAll { $0 === call }
+            return
+        }
+        entry.runningRequests -= 1
+        startWaitingRequests(of: entry)
+    }
+
+    func startWaitingRequests(of entry: PeerEntry) {
+        while entry.runningRequests < limits.outboundRequestsMax, !entry.waitingRequests.isEmpty,
+            entry.link.closeReason == nil
+        {
+            start(entry.waitingRequests.removeFirst(), of: entry)
+        }
+    }
+
+    private func cancelRequest(_ id: UInt64) { abandonRequest(id, .cancelled) }
+
+    private func abandonRequest(_ id: UInt64, _ error: RequestError) {
+        guard let call = calls[id] else { return }
+        if let link = call.link, let stream = call.stream {
+            link.uses[stream] = nil
+            link.connection.reset(stream)
+            scheduleFlush(link)
+        }
+        finish(call, .failure(error))
+    }
+
+    // MARK: Answering
+
+    /// Answers requests of at most `requestBytesMax` bytes on `name`; nil closes the stream without bytes.
+    /// `handler` runs on the default executor. Call before `start()`.
+    package func serve(_ name: String, requestBytesMax: Int, handler: @escaping RequestHandler) {
+        requestProtocols[name] = (requestBytesMax, handler)
+    }
+
+    func acceptRequest(_ stream: StreamID, _ name: String, bytesMax: Int, on link: Link) {
+        guard link.servedStreams.count < limits.servedRequestsMax else { return link.connection.reset(stream) }
+        link.servedStreams.insert(stream)
+        link.uses[stream] = .requestIn(name, body: [], bytesMax: bytesMax, startedAt: Loop.now)
+    }
+
+    func receivedRequest(
+        _ bytes: [UInt8], _ body: [UInt8], _ name: String, bytesMax: Int, startedAt: Moment, _ stream: StreamID,
+        on link: Link, at now: Moment
+    ) {
+        guard bytes.count <= bytesMax - body.count else {
+            link.connection.reset(stream)
+            link.servedStreams.remove(stream)
+            return
+        }
+        link.uses[stream] = .requestIn(name, body: body + bytes, bytesMax: bytesMax, startedAt: startedAt)
+        link.connection.consume(bytes.count, of: stream, at: now)
+    }
+
+    func serveRequest(_ body: [UInt8], _ name: String, _ stream: StreamID, on link: Link) {
+        guard let peer = link.peer, let handler = requestProtocols[name]?.handler, state == .running else { return }
+        let linkID = link.id
+        link.uses[stream] = .responding(waiter: nil, queuedBytes: 0, progressAt: Loop.now)
+        startTask { host in
+            // The task prefers the loop; the handler must not run there.
+            let response = await withTaskExecutorPreference(globalConcurrentExecutor) { await handler(peer, body) }
+            await host.respond(response, stream, linkID)
+        }
+    }
+
+    /// Sends a response no faster than the peer takes it.
+    private func respond(_ response: ResponseBody?, _ stream: StreamID, _ linkID: UInt64) async {
+        switch response {
+        case nil: break
+        case .bytes(let bytes)?: _ = await sendResponse(bytes, stream, linkID)
+        case .pieces(let next)?:
+            while let piece = await withTaskExecutorPreference(globalConcurrentExecutor, operation: { await next() }) {
+                guard await sendResponse(piece, stream, linkID) else { return }
+            }
+        }
+        guard let link = links[linkID], case .responding? = link.uses[stream] else { return }
+        link.connection.finish(stream)
+        scheduleFlush(link)
+    }
+
+    /// Queues bytes of a response and waits until little of them is left; false if the stream is gone.
+    private func sendResponse(_ bytes: [UInt8], _ stream: StreamID, _ linkID: UInt64) async -> Bool {
+        guard let link = links[linkID], case .responding? = link.uses[stream] else { return false }
+        link.connection.write(bytes, to: stream)
+        let queued = link.connection.queuedBytes(of: stream)
+        link.uses[stream] = .responding(waiter: nil, queuedBytes: queued, progressAt: Loop.now)
+        scheduleFlush(link)
+        guard queued > Self.responseQueueBytesMax else { return true }
+        return await withCheckedContinuation { continuation in
+            link.uses[stream] = .responding(waiter: continuation, queuedBytes: queued, progressAt: Loop.now)
+        }
+    }
+
+    func streamWritable(_ stream: StreamID, on link: Link) {
+        guard case .responding(let waiter?, let queued, _)? = link.uses[stream] else { return }
+        link.uses[stream] = .responding(waiter: nil, queuedBytes: queued, progressAt: Loop.now)
+        waiter.resume(returning: true)
+    }
+
+    // MARK: Time
+
+    /// Gives up requests, in both directions, that show no progress.
+    func abandonStalledRequests(at now: Moment) {
+        let oldest = now + (.zero - limits.stallTimeout)
+        for (id, call) in calls where call.stream != nil && call.progressAt < oldest { abandonRequest(id, .stalled) }
+        for link in links.values {
+            for (stream, use) in link.uses {
+                switch use {
+                case .requestIn(_, _, _, let startedAt):
+                    if startedAt < oldest { abandonServed(stream, on: link) }
+                case .responding(let waiter, let queuedBytes, let progressAt):
+                    let queued = link.connection.queuedBytes(of: stream)
+                    if queued != queuedBytes || queued == 0 {
+                        link.uses[stream] = .responding(waiter: waiter, queuedBytes: queued, progressAt: now)
+                    } else if progressAt < oldest {
+                        abandonServed(stream, on: link)
+                        waiter?.resume(returning: false)
+                    }
+                case .messagesOut, .messagesIn, .requestOut: break
+                }
+            }
+        }
+    }
+
+    private func abandonServed(_ stream: StreamID, on link: Link) {
+        link.uses[stream] = nil
+        link.servedStreams.remove(stream)
+        link.connection.reset(stream)
+        scheduleFlush(link)
+    }
+}

@@ -1,0 +1,224 @@
+package import PeerNet
+
+/// A libp2p node on TCP: listens, dials, keeps one authenticated connection per peer, carries control messages and
+/// request/response streams. All its state is touched on the loop's thread only.
+package actor PeerHost {
+    /// Where the host stands.
+    enum State { case idle, running, stopping, stopped }
+
+    /// Answers a request.
+    package typealias RequestHandler = @Sendable (PeerID, [UInt8]) async -> ResponseBody?
+
+    /// This host's peer id.
+    package nonisolated let peerID: PeerID
+    package nonisolated let loop = Loop.shared
+    package nonisolated var unownedExecutor: UnownedSerialExecutor { loop.asUnownedSerialExecutor() }
+
+    let identity: Identity
+    let configuration: PeerHostConfiguration
+    var limits: HostLimits { configuration.limits }
+    var state = State.idle
+
+    // Served protocols.
+    var messageProtocols: [String: Int] = [:]
+    var requestProtocols: [String: (bytesMax: Int, handler: RequestHandler)] = [:]
+
+    // Sockets.
+    var listeners: [StreamHandle] = []
+    var boundAddresses: [Multiaddr] = []
+    var links: [UInt64: Link] = [:]
+    var nextID: UInt64 = 0
+    /// Handles that are not yet freed; `stop()` waits for none.
+    var openHandles = 0
+    var closeWaiters: [CheckedContinuation<Void, Never>] = []
+    var housekeeping: TimerHandle?
+
+    // Peers.
+    var entries: [PeerID: PeerEntry] = [:]
+    var pastTraffic: [PeerID: Traffic] = [:]
+    var totalTraffic = Traffic()
+    var dials: [PeerID: DialState] = [:]
+    /// Sockets that are not connected yet.
+    var connecting: [ObjectIdentifier: StreamHandle] = [:]
+    /// Requests of this host that run or wait.
+    var calls: [UInt64: RequestCall] = [:]
+    /// Tasks of this host: answers to requests, and dials. `stop()` cancels and awaits them.
+    var tasks: [UInt64: Task<Void, Never>] = [:]
+
+    // Events.
+    var events: [HostEvent] = []
+    var eventsTaken = 0
+    var eventBytes = 0
+    var eventWaiter: CheckedContinuation<HostEvent?, Never>?
+    /// Message bytes whose credit is held back until `next()` has caught up.
+    var heldCredit: [(link: Link, stream: StreamID, count: Int)] = []
+
+    /// Prepares a host; nothing is opened before `start()`.
+    package init(identity: Identity, configuration: PeerHostConfiguration) {
+        self.identity = identity
+        self.configuration = configuration
+        peerID = identity.peerID
+    }
+
+    func newID() -> UInt64 {
+        nextID += 1
+        return nextID
+    }
+
+    // MARK: Life
+
+    /// Opens the listen addresses and returns them with their real ports, without `/p2p`.
+    package func start() async throws(TransportError) -> [Multiaddr] {
+        precondition(state == .idle, "a host starts once")
+        for address in configuration.listenAddresses {
+            do throws(TransportError) {
+                try listen(on: address)
+            } catch {
+                await stop()
+                throw error
+            }
+        }
+        state = .running
+        openHandles += 1
+        housekeeping = TimerHandle(on: loop) { self.keepHouse() }
+        housekeeping?.set(Loop.now + Self.housekeepingInterval)
+        return boundAddresses
+    }
+
+    private func listen(on address: Multiaddr) throws(TransportError) {
+        let socketAddress: SocketAddress?
+        switch address.tcpEndpoint {
+        case (.ip4(let bytes), let port)?, (.ip6(let bytes), let port)?:
+            socketAddress = SocketAddress(ipBytes: bytes, port: port)
+        default: socketAddress = nil
+        }
+        guard let socketAddress, !address.endsInPeerID else { throw .unsupportedAddress(address) }
+        guard let handle = makeHandle() else { throw .cannotListen(address, reason: "no file descriptor is left") }
+        var status = socketAddress.withSockaddr { handle.bind(to: $0) }
+        if status == 0 { status = handle.listen(backlog: Self.backlog) }
+        guard status == 0, let bound = SocketAddress(of: handle, remote: false)?.multiaddr else {
+            handle.close()
+            throw StreamHandle.isAddressInUse(status)
+                ? .addressInUse(address) : .cannotListen(address, reason: StreamHandle.reason(status))
+        }
+        handle.onConnection = { [unowned handle] in self.acceptConnection(from: handle) }
+        listeners.append(handle)
+        boundAddresses.append(bound)
+    }
+
+    /// Closes everything; returns when no handle, task or waiter is left. `next()` then gives nil.
+    package func stop() async {
+        if state == .stopped { return }
+        state = .stopping
+        for handle in listeners { handle.close() }
+        listeners = []
+        housekeeping?.close { self.handleClosed() }
+        housekeeping = nil
+        for task in tasks.values { task.cancel() }
+        for handle in connecting.values { handle.close() }
+        for link in links.values.sorted(by: { $0.id < $1.id }) { close(link, .local("this node is stopping")) }
+        while let (id, task) = tasks.first {
+            await task.value
+            tasks[id] = nil
+        }
+        while openHandles > 0 {
+            await withCheckedContinuation { closeWaiters.append($0) }
+        }
+        state = .stopped
+        dials = [:]
+        heldCredit = []
+        eventWaiter?.resume(returning: nil)
+        eventWaiter = nil
+    }
+
+    // MARK: Handles
+
+    /// Connections that the system completes before `accept`; more are refused by it.
+    private static let backlog: CInt = 128
+    /// How often dials, stalled requests and retired connections are looked at.
+    static let housekeepingInterval: Duration = .milliseconds(500)
+
+    /// A TCP handle whose end this host waits for in `stop()`.
+    func makeHandle() -> StreamHandle? {
+        guard let handle = StreamHandle(.tcp, on: loop) else { return nil }
+        openHandles += 1
+        handle.onClosed = { self.handleClosed() }
+        return handle
+    }
+
+    func handleClosed() {
+        openHandles -= 1
+        guard openHandles == 0 else { return }
+        let waiters = closeWaiters
+        closeWaiters = []
+        for waiter in waiters { waiter.resume() }
+    }
+
+    /// Runs `body` in a task of the host.
+    func startTask(_ body: @escaping @Sendable (isolated PeerHost) async -> Void) {
+        guard state == .running else { return }
+        let id = newID()
+        // Awaited and cancelled by stop(); forgets itself at its end.
+        tasks[id] = Task(executorPreference: loop) { [self] in
+            await body(self)
+            await finishTask(id)
+        }
+    }
+
+    private func finishTask(_ id: UInt64) { if state == .running { tasks[id] = nil } }
+
+    private func keepHouse() {
+        guard state == .running else { return }
+        let now = Loop.now
+        retryDials(at: now)
+        abandonStalledRequests(at: now)
+        closeRetired(at: now)
+        housekeeping?.set(now + Self.housekeepingInterval)
+    }
+
+    // MARK: Events
+
+    /// The next event; nil after `stop()`. One consumer.
+    package func next() async -> HostEvent? {
+        if eventsTaken < events.count, state == .running || state == .stopping {
+            let event = events[eventsTaken]
+            eventsTaken += 1
+            if case .message(_, _, let bytes) = event { eventBytes -= bytes.count }
+            if eventsTaken == events.count || eventsTaken > 1024 {
+                events.removeFirst(eventsTaken)
+                eventsTaken = 0
+            }
+            releaseCredit()
+            return event
+        }
+        guard state != .stopped else { return nil }
+        precondition(eventWaiter == nil, "events have one consumer")
+        return await withCheckedContinuation { eventWaiter = $0 }
+    }
+
+    func emit(_ event: HostEvent) {
+        if let waiter = eventWaiter {
+            eventWaiter = nil
+            waiter.resume(returning: event)
+            return
+        }
+        if case .message(_, _, let bytes) = event { eventBytes += bytes.count }
+        events.append(event)
+    }
+
+    /// Whether messages should not be read for now because `next()` lags.
+    var isConsumerBehind: Bool {
+        events.count - eventsTaken >= limits.waitingEventsMax || eventBytes >= limits.waitingEventBytesMax
+    }
+
+    private func releaseCredit() {
+        guard !heldCredit.isEmpty, !isConsumerBehind else { return }
+        let held = heldCredit
+        heldCredit = []
+        let now = Loop.now
+        for (link, stream, count) in held {
+            link.connection.consume(count, of: stream, at: now)
+            scheduleFlush(link)
+        }
+    }
+}
