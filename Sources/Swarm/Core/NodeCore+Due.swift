@@ -74,8 +74,7 @@ extension NodeCore {
     /// How long a round may stand still before the next coordinator tries.
     private func roundPatience(_ fragment: FragmentIndex) -> Duration {
         let state = fragments[fragment.value]
-        return cappedToInterval(
-            state.delays.round.value(bytes: 2 * state.shape.payloadBytesMax, limits: limits))
+        return state.delays.round.value(bytes: 2 * state.shape.payloadBytesMax, limits: limits)
     }
 
     /// No deadline runs past the fragment's next slot, as far as this node's pace tells.

@@ -84,7 +84,13 @@ extension NodeCore {
         guard let addresses = peers[peer]?.addresses else { return }  // the table is full
         if addresses != known, !addresses.isEmpty { persist(.peer(peer, addresses), .peer) }
         take(hello.report, from: peer)
-        if isNews, peers.isMember(peer) { event(.memberConnected(peer)) }
+        if isNews, peers.isMember(peer) {
+            event(.memberConnected(peer))
+            // The hello to it may have been sent before others were known: it dials whom it does not know.
+            var answer = report()
+            answer.isAnswer = true
+            send(.status(answer), to: peer)
+        }
         for index in fragments.indices { checkDue(FragmentIndex(index)) }
     }
 

@@ -1,0 +1,394 @@
+import Compression
+import OuterSync
+import PeerNet
+
+@testable import Swarm
+
+/// A head as the fake arithmetic knows it: its scalars and a digest per tile.
+struct FakeHead: Hashable {
+    var scalars: [UInt8]
+    var leaves: [Digest]
+
+    var manifest: SnapshotManifest {
+        SnapshotManifest(scalars: scalars, tiles: leaves.map { BlobReference(digest: $0, byteCount: 64) })
+    }
+    var digest: Digest { manifest.headDigest }
+}
+
+func testIdentity(_ number: UInt8) -> Identity {
+    Identity(seed: [UInt8](repeating: number, count: 32))!
+}
+
+func testCharter(
+    founder: PeerID, budget: UInt64 = 1_000_000, stepsPerRound: Int = 20, overlap: Int = 2
+) -> Charter {
+    Charter(
+        name: "test", founder: founder,
+        model: .init(
+            vocabularySize: 256, width: 128, layerCount: 4, headCount: 4, keyValueHeadCount: 4, headWidth: 32,
+            feedForwardWidth: 352, contextLength: 128, ropeTheta: 10_000, rmsNormEpsilon: 1e-5, tiedEmbeddings: true),
+        tokenizer: Digest(hashing: [1]), seed: 7,
+        inner: .init(
+            learningRate: 1e-3, finalLearningRateShare: 0.1, beta1: 0.9, beta2: 0.99, epsilon: 1e-8, weightDecay: 0.1,
+            gradientClip: 1, warmupTokens: 1_000, batchSequences: 8), outer: .init(learningRate: 0.7, momentum: 0.9),
+        fragmentRule: .stridedThrees, innerStepsPerRound: stepsPerRound, overlapSteps: overlap, blendAlpha: 0.5,
+        codec: .init(family: .e3m0, block: 256, zstd: true), tokenBudget: budget)
+}
+
+/// One node: what its disk keeps, and the core while it runs.
+final class TestNode {
+    struct PendingApply { var application: HeadApplication }
+
+    let number: Int
+    let identity: Identity
+    var core: NodeCore?
+    var incarnation: UInt64 = 0
+    // Disk.
+    var slots: [(FragmentIndex, RoundIndex, [UInt8])] = []
+    var finals: [[[UInt8]]]
+    var heads: [(round: UInt64, head: FakeHead)]
+    var liveBases: [Digest?]
+    var blobs: Set<Digest> = []
+    var progress = TrainingProgress(steps: 0, tokens: 0)
+    var savedProgress = TrainingProgress(steps: 0, tokens: 0)
+    var knownPeers: [PeerID: [Multiaddr]] = [:]
+    // Memory.
+    var candidates: [Digest: FakeHead] = [:]
+    var timers: [NodeCore.Timer: Moment] = [:]
+    var applies: [FragmentIndex: HeadApplication] = [:]
+    var snapshotsAsked: [(FragmentIndex, RoundIndex)] = []
+    var trains = true
+    var diskWorks = true
+    var stepDuration: Duration = .milliseconds(100)
+    var finished = false
+    var stopped = false
+    var events: [NodeCore.Event] = []
+    var sent: [[UInt8]] = []
+    var committedTokens: UInt64 = 0
+
+    var peerID: PeerID { identity.peerID }
+    var isUp: Bool { core != nil }
+
+    init(number: Int, identity: Identity, genesis: [FakeHead]) {
+        self.number = number
+        self.identity = identity
+        finals = genesis.map { _ in [] }
+        heads = genesis.map { (0, $0) }
+        liveBases = genesis.map { _ in nil }
+    }
+
+    func summaries(_ fragment: Int) -> [NodeCore.RoundSummary] {
+        events.compactMap { event in
+            if case .roundFinal(let summary) = event, summary.fragment.value == fragment { summary } else { nil }
+        }
+    }
+}
+
+/// Some cores wired to each other on a virtual clock, with seeded latencies and arithmetic on digests.
+final class TestSwarm {
+    struct Happening {
+        let at: Moment
+        let order: UInt64
+        let node: Int
+        let incarnation: UInt64
+        let what: What
+    }
+
+    enum What {
+        case input(NodeCore.Input)
+        case step
+        case action((TestSwarm) -> Void)
+    }
+
+    let shapes: [FragmentShape]
+    let charter: Charter
+    let swarmID: Digest
+    let genesis: [FakeHead]
+    var nodes: [TestNode] = []
+    var now = Moment.zero
+    var queue: [Happening] = []
+    var order: UInt64 = 0
+    var random: SeededRandom
+    var links: Set<[Int]> = []
+    var loses = 0.0
+    var trace = false
+    var drops: (Int, Int, [UInt8]) -> Bool = { _, _, _ in false }
+    var latency: ClosedRange<Double> = 0.001...0.03
+
+    init(
+        nodes count: Int, fragments: Int = 2, tiles: Int = 3, budget: UInt64 = 1_000_000, stepsPerRound: Int = 20,
+        seed: UInt64 = 1
+    ) {
+        random = SeededRandom(seed: seed)
+        shapes = (0..<fragments).map { _ in
+            FragmentShape(tileCount: tiles, payloadBytesMax: 10_000, snapshotTileBytesMax: 1_000)
+        }
+        let founder = testIdentity(1)
+        charter = testCharter(founder: founder.peerID, budget: budget, stepsPerRound: stepsPerRound)
+        swarmID = Digest(hashing: [9, 9])
+        genesis = (0..<fragments).map { fragment in
+            FakeHead(
+                scalars: NodeCore.genesisScalars(
+                    charter: testCharter(founder: founder.peerID), fragment: FragmentIndex(fragment)),
+                leaves: (0..<tiles).map { Digest(hashing: [UInt8(fragment), UInt8($0)]) })
+        }
+        for number in 0..<count { addNode(number) }
+    }
+
+    func addNode(_ number: Int) {
+        let node = TestNode(number: number, identity: testIdentity(UInt8(number + 1)), genesis: genesis)
+        nodes.append(node)
+        // The genesis chunks are computed, not fetched.
+    }
+
+    func address(_ number: Int) -> Multiaddr { try! Multiaddr("/ip4/127.0.0.1/tcp/\(4_000 + number)") }
+
+    func start(_ number: Int) {
+        let node = nodes[number]
+        node.incarnation += 1
+        node.candidates = [:]
+        node.timers = [:]
+        node.applies = [:]
+        node.snapshotsAsked = []
+        node.progress = node.savedProgress
+        let configuration = NodeCore.Configuration(
+            identity: node.identity, charter: charter, swarmID: swarmID, incarnation: node.incarnation,
+            listenAddresses: [address(number)],
+            bootstrap: number == 0 ? [] : [PeerAddresses(peer: nodes[0].peerID, addresses: [address(0)])],
+            fragments: shapes, rateClass: 4, seed: UInt64(number) &* 77 &+ node.incarnation)
+        let recovered = NodeCore.Recovered(
+            slots: node.slots.map(\.2), finals: node.finals,
+            heads: node.heads.map { .init(round: RoundIndex($0.round), digest: $0.head.digest) },
+            liveBases: node.liveBases, progress: node.progress,
+            peers: node.knownPeers.keys.sorted().map { PeerAddresses(peer: $0, addresses: node.knownPeers[$0]!) })
+        node.core = try! NodeCore(configuration, recovered: recovered)
+        perform(.started, on: node)
+        schedule(node, after: node.stepDuration.inSeconds, .step)
+    }
+
+    func crash(_ number: Int) {
+        let node = nodes[number]
+        guard node.isUp else { return }
+        node.core = nil
+        for other in nodes where links.contains(pair(number, other.number)) {
+            links.remove(pair(number, other.number))
+            schedule(other, after: 0.01, .input(.disconnected(node.peerID)))
+        }
+    }
+
+    private func pair(_ left: Int, _ right: Int) -> [Int] { [min(left, right), max(left, right)] }
+
+    func schedule(_ node: TestNode, after seconds: Double, _ what: What) {
+        order += 1
+        queue.append(
+            Happening(
+                at: now + .seconds(seconds), order: order, node: node.number, incarnation: node.incarnation, what: what))
+    }
+
+    func at(_ seconds: Double, _ action: @escaping (TestSwarm) -> Void) {
+        order += 1
+        queue.append(
+            Happening(at: Moment.zero + .seconds(seconds), order: order, node: 0, incarnation: 0, what: .action(action)))
+    }
+
+    /// Runs until `condition` holds or the virtual time is over; gives whether it holds.
+    @discardableResult
+    func run(until limit: Double, _ condition: (TestSwarm) -> Bool = { _ in false }) -> Bool {
+        while true {
+            if condition(self) { return true }
+            var next = queue.indices.min {
+                queue[$0].at != queue[$1].at ? queue[$0].at < queue[$1].at : queue[$0].order < queue[$1].order
+            }
+            var timer: (TestNode, NodeCore.Timer, Moment)?
+            for node in nodes where node.isUp {
+                for (name, at) in node.timers where timer.map({ at < $0.2 }) ?? true { timer = (node, name, at) }
+            }
+            if let timer, next.map({ timer.2 < queue[$0].at }) ?? true { next = nil } else { timer = nil }
+            let at = timer?.2 ?? next.map { queue[$0].at } ?? Moment(nanoseconds: .max)
+            guard at <= Moment.zero + .seconds(limit) else { return condition(self) }
+            now = max(now, at)
+            if let timer {
+                timer.0.timers[timer.1] = nil
+                perform(.timerFired(timer.1), on: timer.0)
+            } else if let next {
+                happen(queue.remove(at: next))
+            }
+        }
+    }
+
+    private func happen(_ happening: Happening) {
+        if case .action(let action) = happening.what { return action(self) }
+        let node = nodes[happening.node]
+        guard node.isUp, node.incarnation == happening.incarnation else { return }
+        switch happening.what {
+        case .input(let input): perform(input, on: node)
+        case .step: step(node)
+        case .action: break
+        }
+    }
+
+    private func step(_ node: TestNode) {
+        if node.trains, !node.stopped {
+            node.progress.steps += 1
+            node.progress.tokens += 100
+            perform(.trained(node.progress), on: node)
+        }
+        boundary(node)
+        schedule(node, after: node.stepDuration.inSeconds, .step)
+    }
+
+    private func boundary(_ node: TestNode) {
+        for fragment in node.applies.keys.sorted() {
+            guard let application = node.applies[fragment],
+                node.stopped || application.notBeforeStep <= node.progress.steps
+            else { continue }
+            node.applies[fragment] = nil
+            node.liveBases[fragment.value] = node.heads[fragment.value].head.digest
+            node.savedProgress = node.progress
+            perform(.applied(fragment, application.round, node.progress), on: node)
+        }
+        let asked = node.snapshotsAsked
+        node.snapshotsAsked = []
+        for (fragment, round) in asked {
+            node.savedProgress = node.progress
+            perform(.snapshotTaken(fragment, round, node.progress), on: node)
+        }
+    }
+
+    func perform(_ input: NodeCore.Input, on node: TestNode) {
+        guard node.core != nil else { return }
+        var outputs: [NodeCore.Output] = []
+        node.core!.handle(input, at: now, into: &outputs)
+        for output in outputs { perform(output, of: node) }
+    }
+
+    private func delay() -> Double { Double.random(in: latency, using: &random) }
+
+    private func node(_ peer: PeerID) -> TestNode? { nodes.first { $0.peerID == peer } }
+
+    private func transmit(_ message: [UInt8], from node: TestNode, to other: TestNode) {
+        precondition(message.count <= Limits.messageBytesMax)
+        if trace { print(now.nanoseconds / 1_000_000, node.number, "->", other.number, "\(try! Message(bytes: message, in: BranchContext(swarmID: swarmID, branch: "main")))".prefix(12)) }
+        guard links.contains(pair(node.number, other.number)), other.isUp else { return }
+        if Double.random(in: 0..<1, using: &random) < loses { return }
+        if drops(node.number, other.number, message) { return }
+        schedule(other, after: delay(), .input(.received(from: node.peerID, message: message)))
+    }
+
+    private func perform(_ output: NodeCore.Output, of node: TestNode) {
+        switch output {
+        case .send(let peer, let message):
+            node.sent.append(message)
+            if let other = self.node(peer) { transmit(message, from: node, to: other) }
+        case .publish(let message):
+            node.sent.append(message)
+            for other in nodes where other.number != node.number { transmit(message, from: node, to: other) }
+        case .dial(let peer, _):
+            guard let other = self.node(peer), other.isUp, links.insert(pair(node.number, other.number)).inserted else {
+                return
+            }
+            schedule(other, after: 0.001, .input(.connected(node.peerID, addresses: [])))
+            schedule(node, after: 0.001, .input(.connected(peer, addresses: [address(other.number)])))
+        case .disconnect(let peer, _):
+            guard let other = self.node(peer), links.remove(pair(node.number, other.number)) != nil else { return }
+            schedule(other, after: 0.001, .input(.disconnected(node.peerID)))
+            schedule(node, after: 0.001, .input(.disconnected(peer)))
+        case .fetch(let digest, _, let peer):
+            let has = node.blobs.contains(digest)
+            let other = self.node(peer)
+            let offered = other.map { $0.isUp && $0.blobs.contains(digest) && links.contains(pair(node.number, $0.number)) }
+            if has || offered == true {
+                node.blobs.insert(digest)
+                schedule(node, after: has ? 0 : delay(), .input(.fetched(digest)))
+            } else {
+                schedule(node, after: delay(), .input(.fetchFailed(digest, from: peer, reason: "not there")))
+            }
+        case .dropBlob(let digest): node.blobs.remove(digest)
+        case .keepBlobs(let digests): node.blobs.formIntersection(digests)
+        case .persist(let record, let token): persist(record, token, node)
+        case .pruneSlots(let fragment, let round):
+            node.slots.removeAll { $0.0 == fragment && $0.1 <= round }
+        case .compute(let job, let token):
+            schedule(node, after: 0.002, .input(.computed(token, compute(job, node))))
+        case .takeSnapshot(let fragment, let round):
+            node.snapshotsAsked.append((fragment, round))
+            if node.stopped { schedule(node, after: 0, .step) }
+        case .releaseSnapshot: break
+        case .apply(let application): node.applies[application.fragment] = application
+        case .setCommittedTokens(let tokens): node.committedTokens = tokens
+        case .stopTraining: node.stopped = true
+        case .finished: node.finished = true
+        case .setTimer(let timer, let at): node.timers[timer] = at
+        case .cancelTimer(let timer): node.timers[timer] = nil
+        case .event(let event):
+            node.events.append(event)
+            if trace { print(now.nanoseconds / 1_000_000, node.number, event) }
+        }
+    }
+
+    private func persist(_ record: DurableRecord, _ token: Token, _ node: TestNode) {
+        guard node.diskWorks else {
+            return schedule(node, after: 0.001, .input(.persistFailed(token, reason: "disk full")))
+        }
+        switch record {
+        case .slot(let fragment, let round, let bytes): node.slots.append((fragment, round, bytes))
+        case .final(let fragment, let round, let bytes):
+            precondition(node.finals[fragment.value].count == Int(round.value) - 1, "finals come in order")
+            node.finals[fragment.value].append(bytes)
+        case .peer(let peer, let addresses): node.knownPeers[peer] = addresses
+        }
+        schedule(node, after: 0.001, .input(.persisted(token)))
+    }
+
+    private func compute(_ job: Job, _ node: TestNode) -> JobResult {
+        func blob(_ bytes: [UInt8]) -> BlobReference {
+            let reference = BlobReference(digest: Digest(hashing: bytes), byteCount: 100)
+            node.blobs.insert(reference.digest)
+            return reference
+        }
+        switch job {
+        case .encodeContribution(let fragment, let round, let assignment):
+            return .contributionEncoded(
+                assignment.map { tiles in
+                    tiles.isEmpty
+                        ? nil
+                        : blob(
+                            node.peerID.publicKey + [UInt8(fragment.value), UInt8(round.value & 255), UInt8(round.value >> 8)]
+                                + tiles.map { UInt8($0.value) })
+                })
+        case .aggregate(_, _, let tiles, let contributions):
+            precondition(contributions.allSatisfy { node.blobs.contains($0.blob.digest) })
+            return .aggregated(
+                blob: blob(tiles.map { UInt8($0.value) } + contributions.flatMap { $0.blob.digest.bytes }),
+                members: contributions.map(\.member), refused: [])
+        case .outerStep(let fragment, let base, let step):
+            precondition(node.heads[fragment.value].head.digest == base, "an outer step starts from the head")
+            precondition(step.payloads.allSatisfy { node.blobs.contains($0.blob.digest) })
+            var head = node.heads[fragment.value].head
+            head.scalars = step.scalars
+            for payload in step.payloads {
+                for tile in payload.tiles {
+                    head.leaves[tile.value] = Digest(hashing: head.leaves[tile.value].bytes + payload.blob.digest.bytes)
+                }
+            }
+            node.candidates[head.digest] = head
+            return .outerStepped(head: head.digest)
+        case .adopt(let fragment, let digest):
+            guard let head = node.candidates.removeValue(forKey: digest) else { return .failed(reason: "no candidate") }
+            node.heads[fragment.value] = (node.heads[fragment.value].round + 1, head)
+            return .adopted
+        case .discard(_, let head):
+            node.candidates[head] = nil
+            return .discarded
+        case .captureSnapshot(let fragment):
+            let manifest = node.heads[fragment.value].head.manifest
+            node.blobs.formUnion(manifest.tiles.map(\.digest))
+            return .snapshotCaptured(manifest)
+        case .installSnapshot(let fragment, let manifest):
+            precondition(manifest.tiles.allSatisfy { node.blobs.contains($0.digest) })
+            let head = FakeHead(scalars: manifest.scalars, leaves: manifest.tiles.map(\.digest))
+            node.heads[fragment.value] = (NodeCore.round(ofScalars: manifest.scalars)!.value, head)
+            return .snapshotInstalled(head: head.digest)
+        }
+    }
+}
