@@ -16,18 +16,22 @@ enum E3M0 {
         let whole = values.count / Codec.blockLength
         let blocks = (values.count + Codec.blockLength - 1) / Codec.blockLength
         let codes = (output + 4 * blocks).assumingMemoryBound(to: UInt8.self)
-        let bad = commitE3M0Encode(input, blockCount: whole, scales: output, codes: codes)
-        guard bad < 0 else { throw firstBad(in: values, fromBlock: bad) }
-        guard whole < blocks else { return }
-        let rest = UnsafeBufferPointer(rebasing: values[(whole * Codec.blockLength)...])
-        let paddedIsGood = withUnsafeTemporaryAllocation(of: Float.self, capacity: Codec.blockLength) { padded in
-            padded.initialize(repeating: 0)
-            _ = padded.update(fromContentsOf: rest)
-            guard let padded = padded.baseAddress else { return false }
-            return commitE3M0Encode(
-                padded, blockCount: 1, scales: output + 4 * whole, codes: codes + whole * Codec.blockLength / 2) < 0
+        let padded = values[(whole * Codec.blockLength)...]
+        let bad = withUnsafeTemporaryAllocation(of: UInt8.self, capacity: Codec.blockLength) { scratch -> Int in
+            guard let scratch = scratch.baseAddress else { return 0 }
+            let bad = commitE3M0Encode(input, blockCount: whole, scales: output, codes: codes, scratch: scratch)
+            guard bad < 0, whole < blocks else { return bad }
+            return withUnsafeTemporaryAllocation(of: Float.self, capacity: Codec.blockLength) { block in
+                block.initialize(repeating: 0)
+                _ = block.update(fromContentsOf: padded)
+                guard let block = block.baseAddress else { return whole }
+                let last = commitE3M0Encode(
+                    block, blockCount: 1, scales: output + 4 * whole, codes: codes + whole * Codec.blockLength / 2,
+                    scratch: scratch)
+                return last < 0 ? -1 : whole
+            }
         }
-        guard paddedIsGood else { throw firstBad(in: values, fromBlock: whole) }
+        guard bad < 0 else { throw firstBad(in: values, fromBlock: bad) }
     }
 
     /// Decodes one tile; `bytes` has the exact size.

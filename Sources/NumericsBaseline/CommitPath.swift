@@ -15,16 +15,21 @@ private let blockLength = 256
 ///   - values: [256 * blockCount] float32.
 ///   - scales: [blockCount] float32, unaligned little-endian; overwritten.
 ///   - codes: [128 * blockCount] bytes, two codes each, the earlier value in the low nibble; overwritten.
+///   - scratch: [256] bytes; overwritten.
 /// - Returns: the first block that holds an infinity, a NaN or a magnitude above 2^100, or -1 if none does.
 package func commitE3M0Encode(
-    _ values: UnsafePointer<Float>, blockCount: Int, scales: UnsafeMutableRawPointer, codes: UnsafeMutablePointer<UInt8>
+    _ values: UnsafePointer<Float>, blockCount: Int, scales: UnsafeMutableRawPointer,
+    codes: UnsafeMutablePointer<UInt8>,
+    scratch: UnsafeMutablePointer<UInt8>
 ) -> Int {
+    let pairs = UnsafeRawPointer(scratch).assumingMemoryBound(to: UInt16.self)
     for block in 0..<blockCount {
-        let bits = UnsafeRawPointer(values + block * blockLength).assumingMemoryBound(to: UInt32.self)
+        let bits = UnsafeRawPointer(values + block * blockLength).assumingMemoryBound(to: Int32.self)
         let codes = codes + block * (blockLength / 2)
+        // Positive floats order like their bit patterns.
         var largest: Int32 = 0
         for index in 0..<blockLength {
-            let magnitude = Int32(truncatingIfNeeded: bits[index] & 0x7FFF_FFFF)
+            let magnitude = bits[index] & 0x7FFF_FFFF
             largest = magnitude > largest ? magnitude : largest
         }
         if largest > 0x7180_0000 { return block }
@@ -35,30 +40,19 @@ package func commitE3M0Encode(
         }
         scales.storeBytes(of: UInt32(largest).littleEndian, toByteOffset: 4 * block, as: UInt32.self)
         let scale = Float(bitPattern: UInt32(largest))
-        // Positive floats order like their bit patterns.
-        let t1 = Int32((scale * 0x1p-7).bitPattern)
-        let t2 = Int32((scale * 0x1.8p-6).bitPattern)
-        let t3 = Int32((scale * 0x1.8p-5).bitPattern)
-        let t4 = Int32((scale * 0x1.8p-4).bitPattern)
-        let t5 = Int32((scale * 0x1.8p-3).bitPattern)
-        let t6 = Int32((scale * 0x1.8p-2).bitPattern)
-        let t7 = Int32((scale * 0x1.8p-1).bitPattern)
+        let first = Int32(truncatingIfNeeded: (scale * 0x1p-7).bitPattern)
+        // The bounds of levels 2...7 share one significand, that of 1.5 * s, at successive exponents: how many exponents
+        // (2^23 bit patterns) a magnitude lies above the bound that level 0 would have is its level.
+        let bound = Int32(truncatingIfNeeded: (scale * 1.5).bitPattern) &- (8 << 23)
+        for index in 0..<blockLength {
+            let magnitude = bits[index] & 0x7FFF_FFFF
+            let level = (magnitude &- bound) &>> 23
+            let least: Int32 = magnitude >= first ? 1 : 0
+            scratch[index] = UInt8(truncatingIfNeeded: (level > least ? level : least) | (bits[index] &>> 28) & 8)
+        }
         for index in 0..<blockLength / 2 {
-            var pair: UInt32 = 0
-            for half in 0..<2 {
-                let word = bits[2 * index + half]
-                let magnitude = Int32(truncatingIfNeeded: word & 0x7FFF_FFFF)
-                var code: UInt32 = (word >> 28) & 8
-                code &+= magnitude >= t1 ? 1 : 0
-                code &+= magnitude >= t2 ? 1 : 0
-                code &+= magnitude >= t3 ? 1 : 0
-                code &+= magnitude >= t4 ? 1 : 0
-                code &+= magnitude >= t5 ? 1 : 0
-                code &+= magnitude >= t6 ? 1 : 0
-                code &+= magnitude >= t7 ? 1 : 0
-                pair |= code << (4 * UInt32(truncatingIfNeeded: half))
-            }
-            codes[index] = UInt8(truncatingIfNeeded: pair)
+            let pair = UInt16(littleEndian: pairs[index])
+            codes[index] = UInt8(truncatingIfNeeded: pair | pair &>> 4)
         }
     }
     return -1

@@ -129,7 +129,10 @@ private struct Vectors {
 
 /// The commit path's loops as one instruction set built them.
 private struct CommitPath: Sendable {
-    var encode: @Sendable (UnsafePointer<Float>, Int, UnsafeMutableRawPointer, UnsafeMutablePointer<UInt8>) -> Int
+    var encode:
+        @Sendable (
+            UnsafePointer<Float>, Int, UnsafeMutableRawPointer, UnsafeMutablePointer<UInt8>, UnsafeMutablePointer<UInt8>
+        ) -> Int
     var decode: @Sendable (UnsafeRawPointer, UnsafePointer<UInt8>, Int, UnsafeMutablePointer<Float>) -> Void
     var largest: @Sendable (UnsafePointer<Float>, Int) -> UInt32
     var squares: @Sendable (UnsafePointer<Float>, Int) -> Double
@@ -139,7 +142,7 @@ private struct CommitPath: Sendable {
     var blend: @Sendable (UnsafeMutablePointer<Float>, UnsafePointer<Float>, Int) -> Void
 
     static let baseline = CommitPath(
-        encode: { NumericsBaseline.commitE3M0Encode($0, blockCount: $1, scales: $2, codes: $3) },
+        encode: { NumericsBaseline.commitE3M0Encode($0, blockCount: $1, scales: $2, codes: $3, scratch: $4) },
         decode: { NumericsBaseline.commitE3M0Decode(scales: $0, codes: $1, blockCount: $2, values: $3) },
         largest: { NumericsBaseline.commitMeasure($0, count: $1).largestMagnitudeBits },
         squares: { NumericsBaseline.commitMeasure($0, count: $1).squares },
@@ -152,7 +155,7 @@ private struct CommitPath: Sendable {
         blend: { NumericsBaseline.commitBlend(live: $0, theta: $1, count: $2, alpha: 0.5) })
 
     static let v3 = CommitPath(
-        encode: { NumericsV3.commitE3M0Encode($0, blockCount: $1, scales: $2, codes: $3) },
+        encode: { NumericsV3.commitE3M0Encode($0, blockCount: $1, scales: $2, codes: $3, scratch: $4) },
         decode: { NumericsV3.commitE3M0Decode(scales: $0, codes: $1, blockCount: $2, values: $3) },
         largest: { NumericsV3.commitMeasure($0, count: $1).largestMagnitudeBits },
         squares: { NumericsV3.commitMeasure($0, count: $1).squares },
@@ -164,7 +167,7 @@ private struct CommitPath: Sendable {
         blend: { NumericsV3.commitBlend(live: $0, theta: $1, count: $2, alpha: 0.5) })
 
     static let v4 = CommitPath(
-        encode: { NumericsV4.commitE3M0Encode($0, blockCount: $1, scales: $2, codes: $3) },
+        encode: { NumericsV4.commitE3M0Encode($0, blockCount: $1, scales: $2, codes: $3, scratch: $4) },
         decode: { NumericsV4.commitE3M0Decode(scales: $0, codes: $1, blockCount: $2, values: $3) },
         largest: { NumericsV4.commitMeasure($0, count: $1).largestMagnitudeBits },
         squares: { NumericsV4.commitMeasure($0, count: $1).squares },
@@ -225,7 +228,8 @@ private struct CommitPath: Sendable {
             bytes.withUnsafeMutableBytes { bytes in
                 guard let start = bytes.baseAddress else { return }
                 let codes = (start + 4 * blocks).assumingMemoryBound(to: UInt8.self)
-                #expect(path.encode(padded, blocks, start, codes) == -1)
+                var scratch = [UInt8](repeating: 0xFF, count: 256)
+                #expect(path.encode(padded, blocks, start, codes, &scratch) == -1)
             }
             return bytes
         }
