@@ -56,7 +56,9 @@ extension InvariantChecker {
         let slot = message.slot
         let key = CopyKey(node: node.number, fragment: slot.fragment, round: slot.round)
         votes[key, default: Vote()].highestJoin = max(slot.attempt, votes[key]?.highestJoin ?? 0)
-        guard let highest = votes[key]?.acks.max(by: { $0.key < $1.key }) else { return }
+        // A promise that is written again after a failed write may stand beside its own attempt's ack.
+        let earlier = votes[key]?.acks.filter { $0.key < slot.attempt }
+        guard let highest = earlier?.max(by: { $0.key < $1.key }) else { return }
         let accepted = WireFields(message.body).flatMap { WireFields($0.bytes(9)) }
         guard accepted?.number(1) == UInt64(highest.key), Digest(bytes: accepted?.bytes(2) ?? []) == highest.value
         else {

@@ -20,14 +20,14 @@ struct RecoveryGoal {
                 .filter { !checker.isQuorum(up, of: checker.voters(of: $0)) }.map(\.value))
         let steps = scenario.nodes.map { 1 / $0.stepDuration.inSeconds }.reduce(0, +)
         let tokens = steps * scenario.faultsEnd.inSeconds * Double(scenario.model.tokensPerStep)
-        finishes = waived.isEmpty && Double(scenario.model.tokenBudget) <= tokens
+        finishes = Double(scenario.model.tokenBudget) <= tokens
         rounds = checker.finalCounts.map { UInt64($0) + scenario.roundsAfterFaults }
         contributions = checker.contributionCounts
     }
 
     /// The first thing that is missing; nil when the goal is reached.
     func missing(nodes: [SimulatedNode], checker: InvariantChecker) -> InvariantViolation? {
-        if finishes {
+        if finishes, waived.isEmpty {
             for node in nodes where !node.isDead && node.running?.isFinished != true {
                 return InvariantViolation(
                     .progress, node.number,
@@ -36,9 +36,16 @@ struct RecoveryGoal {
             return nil
         }
         for (fragment, round) in rounds.enumerated() where !waived.contains(fragment) {
-            guard checker.finals[fragment].count >= round else {
+            let records = checker.finals[fragment]
+            // Where some fragment cannot finish, the others still must, and no more rounds come after.
+            let isClosed = records.last?.isClosing == true
+            if finishes, !isClosed {
+                return InvariantViolation(.progress, nil, "fragment \(fragment) is not closed")
+            }
+            let round = isClosed ? UInt64(records.count) : round
+            guard records.count >= round else {
                 return InvariantViolation(
-                    .progress, nil, "fragment \(fragment) is at round \(checker.finals[fragment].count) of \(round)")
+                    .progress, nil, "fragment \(fragment) is at round \(records.count) of \(round)")
             }
             for node in nodes where !node.isDead && checker.headRounds[node.number.value][fragment] < round {
                 return InvariantViolation(
@@ -46,7 +53,7 @@ struct RecoveryGoal {
                     "fragment \(fragment): holds round \(checker.headRounds[node.number.value][fragment]) of \(round)")
             }
         }
-        guard waived.count < rounds.count else { return nil }
+        guard !finishes, waived.count < rounds.count else { return nil }
         for node in nodes
         where !node.isDead && checker.contributionCounts[node.number.value] <= contributions[node.number.value] {
             return InvariantViolation(.everyoneArrives, node.number, "has contributed nothing since the faults ended")

@@ -7,20 +7,24 @@ extension Scenario {
     /// the others run until every fragment has advanced again after the faults.
     package init(seed: UInt64) {
         var generator = SeededGenerator(seed: seed, stream: 1)
-        let nodeCount: Int =
-            switch seed % 10 {
-            case 0: generator.draw(30...36)
-            case 5: generator.draw(16...20)
-            default: generator.draw(4...12)
-            }
-        let faultsEnd = Duration.seconds(generator.draw(90...160))
+        let nodeCount: Int
+        // A round costs every node work for every member: the bigger the swarm, the fewer rounds.
+        let faultSeconds: Int
+        switch seed % 10 {
+        case 0: (nodeCount, faultSeconds) = (generator.draw(30...34), generator.draw(60...80))
+        case 5: (nodeCount, faultSeconds) = (generator.draw(16...20), generator.draw(80...110))
+        default: (nodeCount, faultSeconds) = (generator.draw(4...12), generator.draw(90...150))
+        }
+        let faultsEnd = Duration.seconds(faultSeconds)
+        let fragmentCount = nodeCount >= 16 ? 3 : generator.draw(3...4)
         let model = ModelDescription(
-            fragmentParameterCounts: (0..<generator.draw(3...4)).map { _ in generator.draw(300...1100) },
-            innerStepsPerRound: generator.draw(12...24), overlapSteps: generator.draw(1...4), tokensPerStep: 512,
-            tokenBudget: 0)
+            fragmentParameterCounts: (0..<fragmentCount).map { _ in generator.draw(300...1100) },
+            innerStepsPerRound: generator.draw(nodeCount >= 16 ? 20...30 : 14...26),
+            overlapSteps: generator.draw(1...4),
+            tokensPerStep: 512, tokenBudget: 0)
         self.init(
             seed: seed, nodes: Self.nodes(count: nodeCount, faultsEnd: faultsEnd, using: &generator), model: model,
-            faults: [], faultsEnd: faultsEnd, roundsAfterFaults: 3, recoveryTimeMax: .seconds(600))
+            faults: [], faultsEnd: faultsEnd, roundsAfterFaults: 2, recoveryTimeMax: .seconds(600))
         let stepsPerSecond = nodes.map { 1 / $0.stepDuration.inSeconds }.reduce(0, +)
         let activeSeconds = faultsEnd.inSeconds * (seed % 3 == 0 ? generator.draw(0.4...1.0) : 1000)
         self.model.tokenBudget = UInt64(stepsPerSecond * activeSeconds) * model.tokensPerStep
@@ -41,7 +45,7 @@ extension Scenario {
                 number == 0
                 ? .zero
                 : number >= count - lateCount
-                    ? generator.draw(.seconds(40)...faultsEnd) : generator.draw(.zero...(.seconds(10)))
+                    ? generator.draw(.seconds(35)...faultsEnd) : generator.draw(.zero...(.seconds(10)))
             return NodeDescription(
                 access: access, stepDuration: generator.draw(.milliseconds(250)...(.milliseconds(900))),
                 syncLatencyMax: generator.draw(.milliseconds(1)...(.milliseconds(60))),
@@ -145,7 +149,7 @@ private struct FaultDrawing {
         let count = generator.draw(1...max(1, nodeCount / 4))
         let victims = first + (0..<count).map { _ in anyNode() }
         for victim in Set(victims.prefix(count)).sorted() {
-            let at = generator.draw(faultsEnd / 2...faultsEnd)
+            let at = generator.draw(faultsEnd * 6 / 10...faultsEnd)
             add(.die(victim), at: at)
         }
     }

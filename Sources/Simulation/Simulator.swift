@@ -63,7 +63,24 @@ package final class Simulator {
         } catch {
             throw SimulationFailure(
                 seed: scenario.seed, violation: error, seconds: now.nanoseconds == 0 ? 0 : (now - .zero).inSeconds,
-                excerpt: trace.excerpt)
+                excerpt: trace.excerpt + standings)
+        }
+    }
+
+    /// Where every node stands, in the words of its own core.
+    private var standings: [String] {
+        nodes.map { node in
+            guard let running = node.running else { return "\(node.number) is \(node.isDead ? "dead" : "down")" }
+            let status = running.core.status
+            let fragments = status.fragments.map { fragment in
+                let voters = fragment.voters.map { world.node($0)?.description ?? "?" }.joined(separator: " ")
+                return
+                    "head \(fragment.headRound.value)/\(fragment.ledgerRound.value)\(fragment.closed ? " closed" : ""), "
+                    + "voters [\(voters)], \(fragment.activity ?? "idle")"
+            }
+            return "\(node.number) \(status.phase), step \(running.trainer.progress.steps), connected to "
+                + "\(status.connectedMembers.map { world.node($0)?.description ?? "?" }), "
+                + "\(status.canPersist ? "" : "cannot persist, ")\(fragments.joined(separator: " | "))"
         }
     }
 
