@@ -143,6 +143,22 @@ final class TestSwarm {
 
     func address(_ number: Int) -> Multiaddr { try! Multiaddr("/ip4/127.0.0.1/tcp/\(4_000 + number)") }
 
+    /// Whether all running nodes hold the same heads.
+    var headsAreEqual: Bool {
+        Set(nodes.filter(\.isUp).map { $0.heads.map(\.head.digest) }).count == 1
+    }
+
+    /// The violations that nodes noticed.
+    var violations: [NodeCore.Event] {
+        nodes.flatMap(\.events).filter { if case .violation = $0 { true } else { false } }
+    }
+
+    func restart(_ number: Int, after seconds: Double) {
+        crash(number)
+        let at = (now - .zero).inSeconds + seconds
+        self.at(at) { $0.start(number) }
+    }
+
     func start(_ number: Int) {
         let node = nodes[number]
         node.incarnation += 1
@@ -182,13 +198,15 @@ final class TestSwarm {
         order += 1
         queue.append(
             Happening(
-                at: now + .seconds(seconds), order: order, node: node.number, incarnation: node.incarnation, what: what))
+                at: now + .seconds(seconds), order: order, node: node.number, incarnation: node.incarnation, what: what)
+        )
     }
 
     func at(_ seconds: Double, _ action: @escaping (TestSwarm) -> Void) {
         order += 1
         queue.append(
-            Happening(at: Moment.zero + .seconds(seconds), order: order, node: 0, incarnation: 0, what: .action(action)))
+            Happening(at: Moment.zero + .seconds(seconds), order: order, node: 0, incarnation: 0, what: .action(action))
+        )
     }
 
     /// Runs until `condition` holds or the virtual time is over; gives whether it holds.
@@ -268,7 +286,11 @@ final class TestSwarm {
 
     private func transmit(_ message: [UInt8], from node: TestNode, to other: TestNode) {
         precondition(message.count <= Limits.messageBytesMax)
-        if trace { print(now.nanoseconds / 1_000_000, node.number, "->", other.number, "\(try! Message(bytes: message, in: BranchContext(swarmID: swarmID, branch: "main")))".prefix(12)) }
+        if trace {
+            print(
+                now.nanoseconds / 1_000_000, node.number, "->", other.number,
+                "\(try! Message(bytes: message, in: BranchContext(swarmID: swarmID, branch: "main")))".prefix(12))
+        }
         guard links.contains(pair(node.number, other.number)), other.isUp else { return }
         if Double.random(in: 0..<1, using: &random) < loses { return }
         if drops(node.number, other.number, message) { return }
@@ -296,7 +318,9 @@ final class TestSwarm {
         case .fetch(let digest, _, let peer):
             let has = node.blobs.contains(digest)
             let other = self.node(peer)
-            let offered = other.map { $0.isUp && $0.blobs.contains(digest) && links.contains(pair(node.number, $0.number)) }
+            let offered = other.map {
+                $0.isUp && $0.blobs.contains(digest) && links.contains(pair(node.number, $0.number))
+            }
             if has || offered == true {
                 node.blobs.insert(digest)
                 schedule(node, after: has ? 0 : delay(), .input(.fetched(digest)))
@@ -353,7 +377,9 @@ final class TestSwarm {
                     tiles.isEmpty
                         ? nil
                         : blob(
-                            node.peerID.publicKey + [UInt8(fragment.value), UInt8(round.value & 255), UInt8(round.value >> 8)]
+                            node.peerID.publicKey + [
+                                UInt8(fragment.value), UInt8(round.value & 255), UInt8(round.value >> 8),
+                            ]
                                 + tiles.map { UInt8($0.value) })
                 })
         case .aggregate(_, _, let tiles, let contributions):

@@ -63,6 +63,8 @@ struct FragmentState: Sendable {
     var ledger: Ledger
     /// Finals up to here are on disk.
     var durableRound: RoundIndex
+    /// The final that is being written.
+    var finalOnItsWay: RoundIndex?
     var head: RoundIndex
     var headDigest: Digest
     var following = Following.idle

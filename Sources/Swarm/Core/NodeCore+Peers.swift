@@ -10,6 +10,7 @@ extension NodeCore {
         peers.update(peer) { entry in
             entry.isConnected = true
             entry.isLeaving = false
+            entry.incarnation = nil
             entry.reports = []
             entry.wasUseless = false
             for address in addresses where !entry.addresses.contains(address) {
@@ -73,7 +74,7 @@ extension NodeCore {
         guard hello.report.fragments.count == fragments.count else {
             return violation(peer, signer: peer, "a hello tells of another number of fragments")
         }
-        let isNews = !peers.isMember(peer)
+        let isNews = peers[peer]?.incarnation == nil
         let known = peers[peer]?.addresses
         peers.update(peer) { entry in
             entry.incarnation = hello.incarnation

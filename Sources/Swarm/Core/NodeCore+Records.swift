@@ -49,6 +49,7 @@ extension NodeCore {
 
     mutating func persisted(_ token: Token) {
         guard let request = requests.take(token) else { return }
+        retryWait = limits.retry
         if requests.failedRecords.contains(where: { $0.token == token }) {
             requests.failedRecords.removeAll { $0.token == token }
             if requests.failedRecords.isEmpty { event(.canPersist) }
@@ -61,9 +62,15 @@ extension NodeCore {
             slot.deliveries = []
             slots[key] = slot
             for delivery in deliveries { deliver(slot, delivery) }
-            if deliveries != [.keep] { handle(slot.message, from: me) }
+            if key.kind == .accepted, case .commit(let commit) = slot.message {
+                ack(commit)
+            } else {
+                handle(slot.message, from: me)
+            }
         case .final(let fragment, let round):
-            fragments[fragment.value].durableRound = max(fragments[fragment.value].durableRound, round)
+            fragments[fragment.value].durableRound = round
+            fragments[fragment.value].finalOnItsWay = nil
+            persistNextFinal(fragment)
             follow(fragment)
         case .peer, .job: break
         }

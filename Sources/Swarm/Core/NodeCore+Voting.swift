@@ -64,8 +64,21 @@ extension NodeCore {
                     reason: "its head is \(commit.content.value.head.short), the payloads make \(head.short)"))
         }
         fragments[id.fragment.value].round?.voter.accept(commit)
-        // The commit goes to disk before the ack: after a restart the next join must show it.
-        if commit.signer != me { issue(.commit(commit), .keep) }
+        // The commit goes to disk before the ack: after a restart the next join must show it. This node's own commit is
+        // there already.
+        if commit.signer == me || slots[SlotBook.Key(kind: .accepted, id: id)]?.isDurable == true {
+            ack(commit)
+        } else {
+            issue(.commit(commit), .keep)
+        }
+    }
+
+    /// Acks a commit that is on disk.
+    mutating func ack(_ commit: Signed<Commit>) {
+        let id = commit.content.id
+        guard relation(id) == .open, fragments[id.fragment.value].round?.voter.mayAck(commit.content) == true else {
+            return
+        }
         let ack = Ack(id: id, value: commit.content.valueDigest)
         issue(.ack(Signed(ack, by: configuration.identity, in: context)), .send(commit.signer))
     }
@@ -93,9 +106,18 @@ extension NodeCore {
                     contributors: value.contributors.count,
                     payloadBytes: value.payloads.reduce(0) { $0 + $1.blob.byteCount }, tokens: value.tokens,
                     duration: began.map { now - $0 }, head: value.head, closing: value.closing)))
-        persist(.final(fragment, value.round, final.bytes), .final(fragment, value.round))
+        persistNextFinal(fragment)
         updateCommittedTokens()
         follow(fragment)
+    }
+
+    /// Writes the finals of a fragment one after the other, so that a failed write cannot leave a gap in the ledger.
+    mutating func persistNextFinal(_ fragment: FragmentIndex) {
+        let state = fragments[fragment.value]
+        let next = state.durableRound.next
+        guard state.finalOnItsWay == nil, let bytes = state.ledger.bytes(of: next) else { return }
+        fragments[fragment.value].finalOnItsWay = next
+        persist(.final(fragment, next, bytes), .final(fragment, next))
     }
 
     /// Ends the open round of a fragment and notes what its outcome means for this node's live value.

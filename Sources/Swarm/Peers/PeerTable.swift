@@ -8,6 +8,7 @@ struct Peer: Hashable, Sendable {
     var isConnected = false
     /// It has said that it is about to stop.
     var isLeaving = false
+    /// From its hello on this connection; a status may overtake it.
     var incarnation: UInt64?
     /// Where it stands, per fragment; empty until it has said so.
     var reports: [FragmentReport] = []
