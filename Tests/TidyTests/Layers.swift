@@ -29,7 +29,7 @@ enum Layers {
         "CZstd": ["Compression"],
         "COpenBLAS": ["Numerics"],
         "COneDNN": ["Numerics"],
-        "CSodium": ["Compression", "PeerNet", "Swarm", "Transport", "NodeService"],
+        "CSodium": ["Corpus", "Checkpoint", "Compression", "PeerNet", "Swarm", "Transport", "NodeService"],
         "CVector": ["Numerics", "NumericsBaseline", "NumericsV3", "NumericsV4"],
     ]
 

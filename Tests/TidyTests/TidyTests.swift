@@ -13,7 +13,8 @@ import Testing
 
     @Test func `A module imports only what lies below it and what its boundary allows`() {
         var findings: [String] = []
-        for file in Self.product {
+        // Generated code imports what its runtime needs; the module's own list holds it to that.
+        for file in Self.product where !file.isGenerated {
             for (number, line) in file.code.enumerated() {
                 guard let imported = importedModule(line), imported != file.module, imported != "Swift" else {
                     continue
