@@ -95,7 +95,7 @@ extension InvariantChecker {
             }
         }
         let contributors = Set(value.payloads.flatMap(\.contributors))
-        let tokensBefore = finals[value.fragment.value].last?.tokens ?? 0
+        let tokensBefore = value.round >= 2 ? finals[value.fragment.value][Int(value.round) - 2].tokens : 0
         let scalars = SimulatedWorld.scalars(
             fragment: value.fragment, round: value.round,
             tokens: contributors.reduce(tokensBefore) { $0 + value.members[$1].share.tokens },

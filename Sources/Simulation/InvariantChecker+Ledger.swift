@@ -31,11 +31,11 @@ extension InvariantChecker {
     }
 
     /// A record is durable.
-    func persisted(_ record: DurableRecord, _ node: SimulatedNode) {
+    func persisted(_ record: DurableRecord, _ node: SimulatedNode) throws(InvariantViolation) {
         switch record {
         case .peer: break
         case .slot(_, _, let bytes):
-            if let message = ObservedMessage(bytes) { slotIsDurable(message, node) }
+            if let message = ObservedMessage(bytes) { try slotIsDurable(message, node) }
         case .final(let fragment, let round, _):
             ledgersDurable[node.number.value][fragment.value] = round.value
         }

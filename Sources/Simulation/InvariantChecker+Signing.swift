@@ -23,20 +23,26 @@ extension InvariantChecker {
         if message.slot.kind == .ack { try checkAck(message, node, nodes) }
     }
 
-    /// A node asks to store a signed message: it may leave from now on.
+    /// A node asks to store a signed message. Until it is durable it does not exist: a crash or a full disk may take it.
     func signing(_ message: ObservedMessage, _ node: SimulatedNode) throws(InvariantViolation) {
+        guard message.slot.kind == .commit else { return }
+        guard let value = WireFields(message.body).flatMap({ ObservedValue($0.bytes(4)) }) else {
+            throw InvariantViolation(.contract, node.number, "a commit does not decode")
+        }
+        values[value.digest] = value
+    }
+
+    /// A signed message is durable: it binds its signer, and may leave from now on.
+    func slotIsDurable(_ message: ObservedMessage, _ node: SimulatedNode) throws(InvariantViolation) {
         guard isSigned(message, by: node) else { return }
         try bind(message, node)
+        guard durableSlots.insert(SignedSlot(node: node.number, slot: message.slot)).inserted else { return }
         switch message.slot.kind {
         case .join: try checkJoin(message, node)
         case .commit: try checkProposal(message, node)
         case .ack: try recordAck(message, node)
         case .plan, .roster, .offer, .result, .hold, .final, .other: break
         }
-    }
-
-    func slotIsDurable(_ message: ObservedMessage, _ node: SimulatedNode) {
-        if isSigned(message, by: node) { durableSlots.insert(SignedSlot(node: node.number, slot: message.slot)) }
     }
 
     /// The first body signed for a slot binds all later ones.
@@ -68,9 +74,7 @@ extension InvariantChecker {
 
     /// Once a value has a quorum of acks, every proposal of a higher attempt must carry it.
     private func checkProposal(_ message: ObservedMessage, _ node: SimulatedNode) throws(InvariantViolation) {
-        guard let value = WireFields(message.body).flatMap({ ObservedValue($0.bytes(4)) }) else {
-            throw InvariantViolation(.contract, node.number, "a commit does not decode")
-        }
+        guard let value = WireFields(message.body).flatMap({ ObservedValue($0.bytes(4)) }) else { return }
         let slot = message.slot
         let key = RoundKey(fragment: slot.fragment, round: slot.round)
         if proposals[key]?.contains(where: { $0.key < slot.attempt && $0.value == value.digest }) == true {
@@ -79,7 +83,6 @@ extension InvariantChecker {
         if let other = proposals[key]?[slot.attempt], other != value.digest {
             throw InvariantViolation(.oneMessagePerSlot, node.number, "two values in attempt \(slot.attempt)")
         }
-        values[value.digest] = value
         proposals[key, default: [:]][slot.attempt] = value.digest
         try checkChosen(key)
     }

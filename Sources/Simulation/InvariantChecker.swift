@@ -187,9 +187,8 @@ package final class InvariantChecker {
             switch record {
             case .final(let fragment, _, _): counts[fragment.value] += 1
             case .slot(_, _, let bytes):
-                if let message = ObservedMessage(bytes), isSigned(message, by: node) {
-                    durableSlots.insert(SignedSlot(node: node.number, slot: message.slot))
-                }
+                // What a crash left of unsynced writes is durable without anybody having been told.
+                if let message = ObservedMessage(bytes) { try slotIsDurable(message, node) }
             case .peer: break
             }
         }

@@ -84,7 +84,7 @@ extension Simulator {
         let (entries, areDurable, syncAgain) = node.disk.syncEnded()
         if syncAgain { queue.schedule(.synced(life), after: node.syncLatency()) }
         for entry in entries {
-            if areDurable { checker.persisted(entry.record, node) }
+            if areDurable { try checker.persisted(entry.record, node) }
             try feed(
                 life, areDurable ? .persisted(entry.token) : .persistFailed(entry.token, reason: "the disk is full"))
         }
