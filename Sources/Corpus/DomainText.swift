@@ -45,7 +45,7 @@ struct DomainText: Sendable {
         var summary = DomainSummary(name: source.name)
         let files = try read(
             try paths(of: source), of: source, byteCountMax: byteCountMax, excluded: [], summary: &summary)
-        return Array(files.map(\.content).joined())
+        return concatenated(files.map(\.content)[...])
     }
 
     private static func paths(of source: DomainSource) throws(CorpusError) -> [String] {
@@ -109,9 +109,9 @@ struct DomainText: Sendable {
             count += 1
         }
         if heldOutTokens >= window, total - heldOutTokens >= window, heldOutTokens <= total / 2 {
-            return (Array(files[count...].joined()), Array(files[..<count].joined()), count)
+            return (concatenated(files[count...]), concatenated(files[..<count]), count)
         }
-        let all = Array(files.joined())
+        let all = concatenated(files[...])
         let cut = max(0, total - max(window, total / 10))
         return (Array(all[..<cut]), Array(all[cut...]), 0)
     }
@@ -154,4 +154,12 @@ struct DomainText: Sendable {
         }
         return windows
     }
+}
+
+/// One array of all parts; `joined()` would go element by element.
+private func concatenated<Element>(_ parts: ArraySlice<[Element]>) -> [Element] {
+    var all: [Element] = []
+    all.reserveCapacity(parts.reduce(0) { $0 + $1.count })
+    for part in parts { all.append(contentsOf: part) }
+    return all
 }

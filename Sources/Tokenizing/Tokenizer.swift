@@ -22,14 +22,16 @@ package struct Tokenizer: Hashable, Sendable {
     }
 
     /// The ids of some bytes. `decode` gives the bytes back.
-    package func encode(_ bytes: some Sequence<UInt8>) -> [Int32] {
+    ///
+    /// Takes an array, not any sequence: callers are in other modules, where a generic function runs unspecialized.
+    package func encode(_ bytes: [UInt8]) -> [Int32] {
         switch model {
         case .bytes: bytes.map { Int32($0) }
         }
     }
 
     /// The ids of the UTF-8 bytes of a text.
-    package func encode(_ text: String) -> [Int32] { encode(text.utf8) }
+    package func encode(_ text: String) -> [Int32] { encode(Array(text.utf8)) }
 
     /// The bytes of some ids; nil if one is outside the vocabulary. They need not be valid UTF-8.
     package func decode(_ ids: some Sequence<Int32>) -> [UInt8]? {
