@@ -78,7 +78,8 @@ let package = Package(
         module(
             "NodeService",
             [
-                "Numerics", "Tokenizing", "Corpus", "LanguageModel", "Checkpoint", "Compression", "OuterSync", "Experts",
+                "Numerics", "Tokenizing", "Corpus", "LanguageModel", "Checkpoint", "Compression", "OuterSync",
+                "Experts",
                 "JSONText", "PeerNet", "Swarm", "Transport", logging, .product(name: "Yams", package: "Yams"),
             ]),
         .executableTarget(
@@ -89,12 +90,14 @@ let package = Package(
             path: "node", exclude: ["atoll.service", "config.example.yaml"], swiftSettings: strict),
         // Tests.
         tests("Numerics"), tests("JSONText"), tests("Tokenizing", ["JSONText"]), tests("Corpus", ["Tokenizing"]),
-        tests("LanguageModel", ["Numerics"]), tests("Checkpoint", ["LanguageModel", "JSONText", "Numerics", "Tokenizing"]),
+        tests("LanguageModel", ["Numerics"]),
+        tests("Checkpoint", ["LanguageModel", "JSONText", "Numerics", "Tokenizing"]),
         tests("Compression", ["NumericsBaseline", "NumericsV3", "NumericsV4", "CVector"]),
         tests("OuterSync", ["Compression", "NumericsBaseline", "NumericsV3", "NumericsV4", "CVector"]),
         tests("Experts", ["Checkpoint", "LanguageModel", "Numerics", "Tokenizing"]), tests("PeerNet"),
         tests("Swarm", ["Compression", "OuterSync", "PeerNet"]), tests("Transport", ["PeerNet"]),
-        tests("Simulation", ["Swarm", "OuterSync", "PeerNet", "Compression"]), tests("NodeService", ["Compression", "OuterSync", "PeerNet", "Swarm", "JSONText", "LanguageModel"]),
+        tests("Simulation", ["Swarm", "OuterSync", "PeerNet", "Compression"]),
+        tests("NodeService", ["Compression", "OuterSync", "PeerNet", "Swarm", "JSONText", "LanguageModel"]),
         .testTarget(name: "TidyTests", swiftSettings: strict),
         .testTarget(name: "IntegrationTests", dependencies: ["atoll"], swiftSettings: strict),
     ]

@@ -15,7 +15,9 @@ struct InitCommand: AsyncParsableCommand {
 
     @OptionGroup var homeOptions: HomeOptions
 
-    @Option(name: .long, help: "Multiaddr to listen on, such as /ip4/0.0.0.0/tcp/4650. Default: all interfaces, the last port.")
+    @Option(
+        name: .long,
+        help: "Multiaddr to listen on, such as /ip4/0.0.0.0/tcp/4650. Default: all interfaces, the last port.")
     var listen: String?
 
     @Option(name: .long, help: "Training threads; 0 takes one per core.")

@@ -52,7 +52,8 @@ struct NodeCommand: AsyncParsableCommand {
     /// `atoll node stop`
     struct Stop: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Stop the node after its running step, with its state saved.", discussion: "Example:\n  atoll node stop")
+            abstract: "Stop the node after its running step, with its state saved.",
+            discussion: "Example:\n  atoll node stop")
 
         @OptionGroup var homeOptions: HomeOptions
 
@@ -86,7 +87,8 @@ struct NodeCommand: AsyncParsableCommand {
     /// `atoll node logs`
     struct Logs: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Print the log of the node in the background.", discussion: "Example:\n  atoll node logs --lines 50")
+            abstract: "Print the log of the node in the background.",
+            discussion: "Example:\n  atoll node logs --lines 50")
 
         @OptionGroup var homeOptions: HomeOptions
         @Option(name: .long, help: "How many of the last lines.") var lines = 100

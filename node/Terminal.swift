@@ -20,7 +20,11 @@ enum Terminal {
         switch try await follower.run() {
         case .finished: if !json { print("finished: atoll checkpoint --out DIR writes the model") }
         case .detached:
-            if !json { print("detached; the node goes on. Look again with atoll node status --follow, stop it with atoll node stop") }
+            if !json {
+                print(
+                    "detached; the node goes on. Look again with atoll node status --follow, stop it with atoll node stop"
+                )
+            }
         case .stopped: if !json { print("the node was stopped") }
         }
     }

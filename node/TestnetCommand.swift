@@ -11,7 +11,8 @@ struct TestnetCommand: AsyncParsableCommand {
     /// `atoll testnet demo`
     struct Demo: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Four nodes train one model over loopback, one is killed and comes back; compare with one process.",
+            abstract:
+                "Four nodes train one model over loopback, one is killed and comes back; compare with one process.",
             discussion: """
                 Takes about six minutes on two cores. Leaves checkpoint/, merged/ and report.json in the output folder.
 

@@ -93,7 +93,8 @@ extension AlarmThread: Runnable {
             }
             guard next.value <= clock.now else {
                 var until = timespec(
-                    tv_sec: Int(next.value.nanoseconds / 1_000_000_000), tv_nsec: Int(next.value.nanoseconds % 1_000_000_000))
+                    tv_sec: Int(next.value.nanoseconds / 1_000_000_000),
+                    tv_nsec: Int(next.value.nanoseconds % 1_000_000_000))
                 pthread_cond_timedwait(wake, mutex, &until)
                 continue
             }

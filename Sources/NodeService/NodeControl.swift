@@ -31,12 +31,14 @@ package struct NodeControl: Sendable {
     package func stop() async throws(UserError) { _ = try await ask("stop") }
 
     private static let unintelligible = UserError(
-        "the node's answer is not understood", cure: "Restart the node: it may be of another version", exitCode: .unavailable)
+        "the node's answer is not understood", cure: "Restart the node: it may be of another version",
+        exitCode: .unavailable)
 
     private func ask(_ command: String) async throws(UserError) -> JSONValue {
         let client: ControlClient
         do { client = try await ControlClient.connect(path: home.controlSocketPath) } catch {
-            throw UserError("no node runs in \(home.path)", cure: "Start it with atoll node start", exitCode: .unavailable)
+            throw UserError(
+                "no node runs in \(home.path)", cure: "Start it with atoll node start", exitCode: .unavailable)
         }
         do {
             let question: JSONValue = ["command": .text(command)]

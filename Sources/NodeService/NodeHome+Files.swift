@@ -27,12 +27,14 @@ extension NodeHome {
         try checkSocketPath()
         if let listen = choices.listen { _ = try Self.listenAddress(listen) }
         if let threads = choices.threads, !(0...1024).contains(threads) {
-            throw UserError("--threads \(threads) is out of range", cure: "Give 0 (one per core) to 1024", exitCode: .usage)
+            throw UserError(
+                "--threads \(threads) is out of range", cure: "Give 0 (one per core) to 1024", exitCode: .usage)
         }
         return try Self.mapping {
             try createFolders(path)
             let identity = try loadOrCreateIdentity()
-            var configuration = access(configurationPath, F_OK) == 0 ? try loadConfiguration() : Self.defaultConfiguration()
+            var configuration =
+                access(configurationPath, F_OK) == 0 ? try loadConfiguration() : Self.defaultConfiguration()
             if let listen = choices.listen { configuration.listen = listen }
             if let threads = choices.threads { configuration.threads = threads }
             if !choices.domains.isEmpty { configuration.domains = choices.domains }
@@ -45,7 +47,9 @@ extension NodeHome {
     /// The configuration of a fresh home: this machine's well-known text.
     private static func defaultConfiguration() -> NodeConfiguration {
         NodeConfiguration(
-            domains: NodeConfiguration.wellKnownDomains.filter { DomainSource(name: $0.name, patterns: $0.globs).matchesFiles })
+            domains: NodeConfiguration.wellKnownDomains.filter {
+                DomainSource(name: $0.name, patterns: $0.globs).matchesFiles
+            })
     }
 
     /// Reads `NAME=GLOB` options; several with one name add up.
@@ -94,7 +98,8 @@ extension NodeHome {
             return try Identity(privateKeyProtobuf: try DurableFile.read(identityPath, byteCountMax: 4096))
         } catch let error as IdentityError {
             throw UserError(
-                "\(identityPath) is not an identity: \(error)", cure: "Restore the file, or move the home away for a new one",
+                "\(identityPath) is not an identity: \(error)",
+                cure: "Restore the file, or move the home away for a new one",
                 exitCode: .badData)
         }
     }

@@ -15,7 +15,8 @@ package struct NodeHome: Sendable {
             self.path = Self.absolute(String(cString: value)) + "/.atoll"
         } else {
             throw UserError(
-                "no home folder: neither --home nor ATOLL_HOME nor HOME is set", cure: "Pass --home DIR", exitCode: .usage)
+                "no home folder: neither --home nor ATOLL_HOME nor HOME is set", cure: "Pass --home DIR",
+                exitCode: .usage)
         }
     }
 

@@ -42,7 +42,9 @@ package struct NodeLauncher: Sendable {
 
     /// What the node said as it ended is what the person must hear.
     private func startFailure(_ ending: ChildProcess.Ending) -> UserError {
-        let line = (try? lastLogLines(200))?.last { $0.hasPrefix("atoll: ") }.map { String($0.dropFirst("atoll: ".count)) }
+        let line = (try? lastLogLines(200))?.last { $0.hasPrefix("atoll: ") }.map {
+            String($0.dropFirst("atoll: ".count))
+        }
         if let line, case .exited(let code) = ending, let exitCode = UserError.ExitCode(rawValue: code) {
             return UserError(line.hasSuffix(".") ? String(line.dropLast()) : line, cure: "", exitCode: exitCode)
         }
@@ -67,7 +69,9 @@ package struct NodeLauncher: Sendable {
     /// The last lines of the background node's log.
     package func lastLogLines(_ count: Int) throws(UserError) -> [String] {
         let bytes: [UInt8]
-        do { bytes = try DurableFile.read(home.logPath, byteCountMax: 1 << 30) } catch { throw UserError(wrapping: error) }
+        do { bytes = try DurableFile.read(home.logPath, byteCountMax: 1 << 30) } catch {
+            throw UserError(wrapping: error)
+        }
         return String(decoding: bytes, as: UTF8.self).split(separator: "\n").suffix(count).map(String.init)
     }
 }

@@ -16,7 +16,10 @@ extension SwarmFormation.Membership: CommandReport {
         return "\(verb) swarm \(name) (\(swarmID.prefix(8)))\non another machine: atoll swarm join \(invite)"
     }
     package var json: JSONValue {
-        ["swarm_name": .text(name), "swarm_id": .text(swarmID), "invite": .text(invite), "was_member": .bool(wasMember)]
+        [
+            "swarm_name": .text(name), "swarm_id": .text(swarmID), "invite": .text(invite),
+            "was_member": .bool(wasMember),
+        ]
     }
 }
 

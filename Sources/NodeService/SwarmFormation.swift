@@ -37,7 +37,9 @@ package struct SwarmFormation: Sendable {
             }
             try home.initialize()
             try registry.checkFree(for: nil)
-            guard try registry.activeID() == nil else { preconditionFailure("checkFree(for: nil) refuses any active swarm") }
+            guard try registry.activeID() == nil else {
+                preconditionFailure("checkFree(for: nil) refuses any active swarm")
+            }
             let identity = try home.loadOrCreateIdentity()
             let charter = specification.charter(
                 founder: identity.peerID, tokenizer: Digest(hashing: Tokenizer.bytes.tokenizerJSON))
@@ -159,6 +161,7 @@ package struct SwarmFormation: Sendable {
         }
         throw UserError(
             "nobody that the invite names answers: \(reasons.joined(separator: "; "))",
-            cure: "Check that the inviting node runs and can be reached, or ask for a new invite", exitCode: .unavailable)
+            cure: "Check that the inviting node runs and can be reached, or ask for a new invite",
+            exitCode: .unavailable)
     }
 }

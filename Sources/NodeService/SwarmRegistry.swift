@@ -60,7 +60,8 @@ package struct SwarmRegistry {
     func active() throws -> Record {
         guard let id = try activeID() else {
             throw UserError(
-                "this node is in no swarm", cure: "Form one with atoll swarm new, or join one with atoll swarm join INVITE",
+                "this node is in no swarm",
+                cure: "Form one with atoll swarm new, or join one with atoll swarm join INVITE",
                 exitCode: .unavailable)
         }
         return try record(id)
@@ -80,7 +81,8 @@ package struct SwarmRegistry {
         guard let active = try activeID(), active != id else { return }
         throw UserError(
             "this node already trains for the swarm \(active.short)",
-            cure: "Leave it with atoll swarm leave, or give the other swarm a home of its own with --home", exitCode: .cannotCreate)
+            cure: "Leave it with atoll swarm leave, or give the other swarm a home of its own with --home",
+            exitCode: .cannotCreate)
     }
 
     /// Records a swarm and makes it the active one, in that order, so that a crash leaves either nothing or a whole swarm.

@@ -37,7 +37,8 @@ import Testing
         specification.blendAlpha = 0.5
         specification.outerLearningRate = 0.4
         specification.warmupTokens = 77
-        #expect(try SwarmSpecification.parse(specification.yaml(modelName: "micro"), name: "spec.yaml") == specification)
+        #expect(
+            try SwarmSpecification.parse(specification.yaml(modelName: "micro"), name: "spec.yaml") == specification)
         #expect(throws: YAMLProblem.self) { try SwarmSpecification.parse("model: huge", name: "spec.yaml") }
         #expect(throws: YAMLProblem.self) { try SwarmSpecification.parse("token_budged: 3", name: "spec.yaml") }
     }

@@ -20,7 +20,8 @@ import Testing
     }
 
     @Test(arguments: [
-        (0.0, 2, "0.00"), (1.005, 1, "1.0"), (-1.26, 1, "-1.3"), (0.999, 2, "1.00"), (12.5, 0, "13"), (-0.001, 2, "0.00"),
+        (0.0, 2, "0.00"), (1.005, 1, "1.0"), (-1.26, 1, "-1.3"), (0.999, 2, "1.00"), (12.5, 0, "13"),
+        (-0.001, 2, "0.00"),
     ])
     func `decimals are rounded and padded`(value: Double, places: Int, expected: String) {
         #expect(NodeReport.decimal(value, places: places) == expected)

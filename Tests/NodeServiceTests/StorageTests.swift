@@ -89,7 +89,8 @@ final class ScratchFolder: Sendable {
 
     @Test func `heads are stored per fragment and damage is seen`() throws {
         let layout = try FragmentLayout(tensors: [
-            TensorDescription(name: "block", shape: [4, 64], block: 0), TensorDescription(name: "norm", shape: [64], block: nil),
+            TensorDescription(name: "block", shape: [4, 64], block: 0),
+            TensorDescription(name: "norm", shape: [64], block: nil),
         ])
         let heads = HeadFolder(path: folder.path + "/heads", layout: layout)
         try heads.create()

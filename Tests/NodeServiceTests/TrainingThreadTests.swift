@@ -66,7 +66,8 @@ private final class CountingTrainer: FragmentTrainer {
         let newHead = try head(8)
         thread.apply(
             HeadApplication(
-                fragment: FragmentIndex(0), round: RoundIndex(1), blendedTiles: [TileIndex(0), TileIndex(2)], alpha: 0.5,
+                fragment: FragmentIndex(0), round: RoundIndex(1), blendedTiles: [TileIndex(0), TileIndex(2)],
+                alpha: 0.5,
                 overwrite: false, notBeforeStep: 100), head: newHead)
         guard case .applied? = await events.next() else {
             Issue.record("a paused trainer reaches no further step, so what waits for one is due")

@@ -30,7 +30,10 @@ extension Charter.Model {
 extension FragmentLayout {
     /// The cut that a charter asks for.
     init(_ layout: ParameterLayout, rule: Charter.FragmentRule) throws(LayoutError) {
-        let rule: OuterSync.FragmentRule = switch rule { case .stridedThrees: .stridedThrees }
+        let rule: OuterSync.FragmentRule =
+            switch rule {
+            case .stridedThrees: .stridedThrees
+            }
         try self.init(
             tensors: layout.tensors.map {
                 TensorDescription(name: $0.name, shape: $0.shape, block: $0.block, modelOffset: $0.offset)

@@ -43,7 +43,8 @@ package struct NodeConfiguration: Equatable, Sendable {
                 throw YAMLProblem(description: "every entry of 'domains' needs a 'name'")
             }
             guard let globs = try entry.strings("globs"), !globs.isEmpty else {
-                throw YAMLProblem(description: "domain '\(name)' needs 'globs': a list of patterns such as /usr/include/**/*.h")
+                throw YAMLProblem(
+                    description: "domain '\(name)' needs 'globs': a list of patterns such as /usr/include/**/*.h")
             }
             let weight = try entry.number("weight", in: 1e-6...1e6) ?? 1
             try entry.finish()
@@ -90,8 +91,11 @@ package struct NodeConfiguration: Equatable, Sendable {
     /// Domains that most machines have; `init` keeps those whose globs match something.
     package static let wellKnownDomains = [
         Domain(name: "c-headers", globs: ["/usr/include/**/*.h"]),
-        Domain(name: "perl", globs: ["/usr/share/perl/**/*.pm", "/usr/share/perl5/**/*.pm", "/usr/share/perl/**/*.pl"]),
+        Domain(
+            name: "perl", globs: ["/usr/share/perl/**/*.pm", "/usr/share/perl5/**/*.pm", "/usr/share/perl/**/*.pl"]),
         Domain(name: "python", globs: ["/usr/lib/python3*/**/*.py", "/usr/lib/python3/**/*.py"]),
-        Domain(name: "documentation", globs: ["/usr/share/doc/**/copyright", "/usr/share/doc/**/*.txt", "/usr/share/common-licenses/*"]),
+        Domain(
+            name: "documentation",
+            globs: ["/usr/share/doc/**/copyright", "/usr/share/doc/**/*.txt", "/usr/share/common-licenses/*"]),
     ]
 }

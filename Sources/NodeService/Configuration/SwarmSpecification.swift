@@ -33,7 +33,9 @@ struct SwarmSpecification: Equatable {
             specification.model = model
         }
         if let seed = try mapping.integer("seed", in: 0...Int.max) { specification.seed = UInt64(seed) }
-        if let tokens = try mapping.integer("token_budget", in: 1...Int.max) { specification.tokenBudget = UInt64(tokens) }
+        if let tokens = try mapping.integer("token_budget", in: 1...Int.max) {
+            specification.tokenBudget = UInt64(tokens)
+        }
         if let batch = try mapping.integer("batch_sequences", in: 1...4096) { specification.batchSequences = batch }
         if var inner = try mapping.mapping("inner") {
             if let rate = try inner.number("learning_rate", in: 1e-8...1) { specification.learningRate = Float(rate) }
@@ -47,8 +49,12 @@ struct SwarmSpecification: Equatable {
             try inner.finish()
         }
         if var outer = try mapping.mapping("outer") {
-            if let rate = try outer.number("learning_rate", in: 1e-4...10) { specification.outerLearningRate = Float(rate) }
-            if let momentum = try outer.number("momentum", in: 0...0.99) { specification.outerMomentum = Float(momentum) }
+            if let rate = try outer.number("learning_rate", in: 1e-4...10) {
+                specification.outerLearningRate = Float(rate)
+            }
+            if let momentum = try outer.number("momentum", in: 0...0.99) {
+                specification.outerMomentum = Float(momentum)
+            }
             try outer.finish()
         }
         if var sync = try mapping.mapping("sync") {
@@ -100,6 +106,7 @@ struct SwarmSpecification: Equatable {
                 batchSequences: batchSequences),
             outer: Charter.Outer(learningRate: outerLearningRate, momentum: outerMomentum),
             fragmentRule: .stridedThrees, innerStepsPerRound: innerStepsPerRound, overlapSteps: overlapSteps,
-            blendAlpha: blendAlpha, codec: Charter.Codec(family: .e3m0, block: 256, zstd: true), tokenBudget: tokenBudget)
+            blendAlpha: blendAlpha, codec: Charter.Codec(family: .e3m0, block: 256, zstd: true),
+            tokenBudget: tokenBudget)
     }
 }

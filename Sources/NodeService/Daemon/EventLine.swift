@@ -24,7 +24,8 @@ struct EventLine {
                 ["fragment": .of(fragment.value), "round": .of(round.value)])
         case .coordinating(let fragment, let round, let attempt):
             self.init(
-                .debug, "fragment \(fragment.value) round \(round.value): coordinating attempt \(attempt)", "coordinating",
+                .debug, "fragment \(fragment.value) round \(round.value): coordinating attempt \(attempt)",
+                "coordinating",
                 ["fragment": .of(fragment.value), "round": .of(round.value), "attempt": .integer(Int64(attempt))])
         case .roundFinal(let summary): self.init(summary)
         case .adopted(let fragment, let round, let head):
@@ -33,7 +34,8 @@ struct EventLine {
                 ["fragment": .of(fragment.value), "round": .of(round.value), "head": .text(head.description)])
         case .firstContribution(let fragment, let round):
             self.init(
-                .notice, "first contribution is final: fragment \(fragment.value) round \(round.value)", "first_contribution",
+                .notice, "first contribution is final: fragment \(fragment.value) round \(round.value)",
+                "first_contribution",
                 ["fragment": .of(fragment.value), "round": .of(round.value)])
         case .leftOut(let fragment, let round, let inARow):
             self.init(
@@ -41,11 +43,13 @@ struct EventLine {
                 ["fragment": .of(fragment.value), "round": .of(round.value), "in_a_row": .integer(Int64(inARow))])
         case .overwriting(let fragment, let round, let reason):
             self.init(
-                .info, "fragment \(fragment.value): live value replaced by head \(round.value): \(reason)", "overwriting",
+                .info, "fragment \(fragment.value): live value replaced by head \(round.value): \(reason)",
+                "overwriting",
                 ["fragment": .of(fragment.value), "round": .of(round.value), "reason": .text(reason)])
         case .catchingUp(let fragment, let head, let known):
             self.init(
-                .info, "fragment \(fragment.value): catching up from round \(head.value) to \(known.value)", "catching_up",
+                .info, "fragment \(fragment.value): catching up from round \(head.value) to \(known.value)",
+                "catching_up",
                 ["fragment": .of(fragment.value), "round": .of(head.value), "known": .of(known.value)])
         case .fetchingSnapshot(let fragment, let round, let tiles):
             self.init(
@@ -68,7 +72,8 @@ struct EventLine {
                 "plan_refused", ["fragment": .of(fragment.value), "round": .of(round.value), "reason": .text(reason)])
         case .commitRefused(let fragment, let round, let attempt, let reason):
             self.init(
-                .warning, "fragment \(fragment.value) round \(round.value) attempt \(attempt): commit refused: \(reason)",
+                .warning,
+                "fragment \(fragment.value) round \(round.value) attempt \(attempt): commit refused: \(reason)",
                 "commit_refused", ["fragment": .of(fragment.value), "round": .of(round.value), "reason": .text(reason)])
         case .violation(let peer, let reason):
             self.init(
@@ -108,7 +113,8 @@ struct EventLine {
                 "fragment": .of(summary.fragment.value), "round": .of(summary.round.value),
                 "attempt": .integer(Int64(summary.attempt)), "members": .integer(Int64(summary.members)),
                 "contributors": .integer(Int64(summary.contributors)),
-                "payload_bytes": .integer(Int64(summary.payloadBytes)), "tokens": .integer(Int64(clamping: summary.tokens)),
+                "payload_bytes": .integer(Int64(summary.payloadBytes)),
+                "tokens": .integer(Int64(clamping: summary.tokens)),
                 "seconds": summary.duration.map { .number($0.inSeconds) } ?? .null,
                 "head": .text(summary.head.description), "closing": .bool(summary.closing),
             ])

@@ -44,7 +44,9 @@ enum InterfaceAddresses {
                         withUnsafeBytes(of: $0.pointee.sin6_addr) { Array($0) }
                     }
                     // Link-local addresses mean nothing without a zone.
-                    if !(ip[0] == 0xFE && ip[1] & 0xC0 == 0x80) { found.append(Interface(ip: ip, isLoopback: isLoopback)) }
+                    if !(ip[0] == 0xFE && ip[1] & 0xC0 == 0x80) {
+                        found.append(Interface(ip: ip, isLoopback: isLoopback))
+                    }
                 default: break
                 }
             }

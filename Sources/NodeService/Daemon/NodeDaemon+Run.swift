@@ -68,7 +68,8 @@ extension NodeDaemon {
             let host = PeerHost(
                 identity: setup.identity,
                 configuration: PeerHostConfiguration(
-                    listenAddresses: [try InterfaceAddresses.replacingPort(of: wanted, by: candidate)], agentVersion: AtollVersion.agent))
+                    listenAddresses: [try InterfaceAddresses.replacingPort(of: wanted, by: candidate)],
+                    agentVersion: AtollVersion.agent))
             await host.acceptMessages(on: swarmProtocol, messageBytesMax: Limits.messageBytesMax)
             let disk = setup.disk
             await host.serve(blobProtocol, requestBytesMax: BlobRequest.byteCount) { _, bytes in

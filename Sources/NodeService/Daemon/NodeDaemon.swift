@@ -99,7 +99,8 @@ package actor NodeDaemon {
         alarms = AlarmThread { inputs.add(.timerFired($0)) }
         runLog = try RunLog(path: setup.folder.runLogPath)
         workshop = SwarmWorkshop(
-            layout: setup.layout, codec: setup.codec, rule: setup.outerRule, heads: setup.heads, blobs: setup.folder.blobs,
+            layout: setup.layout, codec: setup.codec, rule: setup.outerRule, heads: setup.heads,
+            blobs: setup.folder.blobs,
             headFolder: setup.folder.heads(layout: setup.layout), executor: ThreadExecutor())
         training = TrainingThread(
             progress: setup.recovered.progress, bases: setup.trainerBases, committedTokens: core.status.committedTokens,
@@ -192,7 +193,8 @@ extension NodeDaemon {
             log(
                 "step",
                 [
-                    "step": .integer(Int64(clamping: progress.steps)), "tokens": .integer(Int64(clamping: progress.tokens)),
+                    "step": .integer(Int64(clamping: progress.steps)),
+                    "tokens": .integer(Int64(clamping: progress.tokens)),
                     "loss": .number(Double(loss)), "step_seconds": .number(seconds),
                 ])
         }

@@ -73,7 +73,8 @@ package struct NodeReport: Equatable, Sendable {
             "fragments": .array(
                 fragments.map {
                     [
-                        "round": .integer(Int64(clamping: $0.round)), "head": .text($0.head), "closed": .bool($0.closed),
+                        "round": .integer(Int64(clamping: $0.round)), "head": .text($0.head),
+                        "closed": .bool($0.closed),
                     ]
                 }),
             "peers": .array(
@@ -122,7 +123,8 @@ package struct NodeReport: Equatable, Sendable {
             return Fragment(round: UInt64(clamping: round), head: head.string, closed: closed)
         }
         self.peers = peers.compactMap { value in
-            guard let entry = value.object, let peerID = entry["peer_id"]?.string, let address = entry["address"]?.string
+            guard let entry = value.object, let peerID = entry["peer_id"]?.string,
+                let address = entry["address"]?.string
             else { return nil }
             return Peer(
                 peerID: peerID.string, address: address.string,

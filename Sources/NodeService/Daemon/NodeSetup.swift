@@ -39,7 +39,10 @@ struct NodeSetup: Sendable {
         let model = try charter.model.configuration()
         let parameterLayout = ParameterLayout(model)
         layout = try FragmentLayout(parameterLayout, rule: charter.fragmentRule)
-        codec = switch charter.codec.family { case .e3m0: .e3m0 }
+        codec =
+            switch charter.codec.family {
+            case .e3m0: .e3m0
+            }
         outerRule = OuterRule(
             learningRate: charter.outer.learningRate, momentum: charter.outer.momentum,
             weightCap: Double(charter.weightCap))
@@ -108,7 +111,8 @@ struct NodeSetup: Sendable {
     ) throws -> Corpus {
         guard Digest(hashing: Tokenizer.bytes.tokenizerJSON) == charter.tokenizer else {
             throw UserError(
-                "the swarm uses a tokenizer that this version does not have", cure: "Update atoll", exitCode: .unavailable)
+                "the swarm uses a tokenizer that this version does not have", cure: "Update atoll",
+                exitCode: .unavailable)
         }
         return try Corpus(
             configuration.domains.map { DomainSource(name: $0.name, patterns: $0.globs, weight: $0.weight) },

@@ -11,7 +11,8 @@ actor SwarmWorkshop {
 
     /// Takes over the heads.
     init(
-        layout: FragmentLayout, codec: Codec, rule: OuterRule, heads: [FragmentHead], blobs: BlobFolder, headFolder: HeadFolder,
+        layout: FragmentLayout, codec: Codec, rule: OuterRule, heads: [FragmentHead], blobs: BlobFolder,
+        headFolder: HeadFolder,
         executor: ThreadExecutor
     ) {
         self.executor = executor

@@ -90,7 +90,9 @@ struct HeadFolder: HeadStore, Sendable {
     private func file(_ fragment: FragmentIndex) -> String { "\(path)/\(fragment.value)" }
 
     func persist(_ head: FragmentHead, of fragment: FragmentIndex) throws(StorageFailure) {
-        guard let shape = layout.fragment(fragment) else { throw StorageFailure(reason: "no fragment \(fragment.value)") }
+        guard let shape = layout.fragment(fragment) else {
+            throw StorageFailure(reason: "no fragment \(fragment.value)")
+        }
         do throws(FileError) {
             try DurableFile.write(head.encoded(fragment: shape), to: file(fragment))
         } catch {
@@ -103,7 +105,8 @@ struct HeadFolder: HeadStore, Sendable {
         let bytesMax = 64 + fragment.parameterCount * 8 + fragment.tiles.count * 64 + (1 << 20)
         let path = file(fragment.index)
         guard access(path, F_OK) == 0 else { return nil }
-        guard let head = FragmentHead(decoding: try DurableFile.read(path, byteCountMax: bytesMax), fragment: fragment) else {
+        guard let head = FragmentHead(decoding: try DurableFile.read(path, byteCountMax: bytesMax), fragment: fragment)
+        else {
             throw CheckpointError.damaged(path: path, reason: "it is torn, or of another model")
         }
         return head
@@ -121,7 +124,7 @@ func createFolders(_ path: String, layer: any FileLayer = SystemFiles()) throws(
     if parent != path { try createFolders(parent, layer: layer) }
     do {
         try layer.createFolder(path)
-    } catch where error.reason.number == EEXIST {
+    } catch  where error.reason.number == EEXIST {
         return
     }
     let descriptor = try layer.open(parent, .folder)

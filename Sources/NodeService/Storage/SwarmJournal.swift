@@ -87,7 +87,8 @@ actor SwarmJournal {
             [Kind.final.rawValue] + bytes(fragment) + bytes(round) + message
         case .peer(let peer, let addresses):
             addresses.reduce([Kind.peer.rawValue] + peer.publicKey) { record, address in
-                record + withUnsafeBytes(of: UInt16(clamping: address.bytes.count).littleEndian) { Array($0) } + address.bytes
+                record + withUnsafeBytes(of: UInt16(clamping: address.bytes.count).littleEndian) { Array($0) }
+                    + address.bytes
             }
         }
     }
@@ -102,7 +103,8 @@ actor SwarmJournal {
         for (peer, addresses) in contents.peers.sorted(by: { $0.key < $1.key }) {
             records.append(encode(.peer(peer, addresses)))
         }
-        records.append([Kind.incarnation.rawValue] + withUnsafeBytes(of: contents.incarnation.littleEndian) { Array($0) })
+        records.append(
+            [Kind.incarnation.rawValue] + withUnsafeBytes(of: contents.incarnation.littleEndian) { Array($0) })
         return records
     }
 

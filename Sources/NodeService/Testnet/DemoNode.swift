@@ -45,7 +45,8 @@ struct DemoNode: Sendable {
         unlink(command.outputPath)
         guard ending == .exited(0) else {
             throw UserError(
-                "atoll \(command.arguments.joined(separator: " ")) ended with \(ending)", cure: "See \(command.logPath)",
+                "atoll \(command.arguments.joined(separator: " ")) ended with \(ending)",
+                cure: "See \(command.logPath)",
                 exitCode: .temporaryFailure)
         }
         return String(decoding: bytes, as: UTF8.self)
@@ -96,7 +97,8 @@ struct TrainingRecord {
         var previous: (time: Double, tokens: Double, step: Double)?
         for line in lines {
             if line.event == "started" { previous = nil }
-            guard line.event == "step", let count = line.members["tokens"]?.double, let step = line.members["step"]?.double,
+            guard line.event == "step", let count = line.members["tokens"]?.double,
+                let step = line.members["step"]?.double,
                 let duration = line.members["step_seconds"]?.double
             else { continue }
             if let previous {

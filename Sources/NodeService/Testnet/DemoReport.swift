@@ -55,7 +55,8 @@ package struct DemoReport: Sendable {
             "bytes_per_node": .array(bytesPerNode.map { .integer(Int64(clamping: $0)) }),
             "bits_per_parameter_per_round": .number(bitsPerParameterPerRound),
             "bytes_allreduce_fp32": .number(bytesAllReduce), "bytes_ratio": .number(bytesRatio),
-            "utilisation": .array(utilisation.map(JSONValue.number)), "step_share": .array(stepShare.map(JSONValue.number)),
+            "utilisation": .array(utilisation.map(JSONValue.number)),
+            "step_share": .array(stepShare.map(JSONValue.number)),
             "heads_equal": .bool(heads != nil), "heads": .array((heads ?? []).map(JSONValue.text)),
             "join_seconds": .array(joinSeconds.map(JSONValue.number)),
             "catch_up_seconds": catchUpSeconds.map(JSONValue.number) ?? .null,
@@ -73,7 +74,10 @@ package struct DemoReport: Sendable {
             ("seconds", NodeReport.decimal(seconds, places: 1)),
             ("held-out loss, start", NodeReport.decimal(lossStart, places: 4)),
             ("held-out loss, swarm", NodeReport.decimal(lossSwarm, places: 4)),
-            ("held-out loss, one process", NodeReport.decimal(lossBaseline, places: 4) + "  (swarm \(NodeReport.decimal(gap, places: 1)) % above)"),
+            (
+                "held-out loss, one process",
+                NodeReport.decimal(lossBaseline, places: 4) + "  (swarm \(NodeReport.decimal(gap, places: 1)) % above)"
+            ),
         ]
         if let lossAlone { rows.append(("held-out loss, one node", NodeReport.decimal(lossAlone, places: 4))) }
         rows += [
@@ -83,7 +87,11 @@ package struct DemoReport: Sendable {
             ("float32 all-reduce", NodeReport.bytes(UInt64(bytesAllReduce)) + " per node"),
             ("ratio", NodeReport.decimal(bytesRatio, places: 0) + "x fewer bytes"),
             ("utilisation", list(utilisation, places: 3)), ("time inside steps", list(stepShare, places: 3)),
-            ("heads", heads.map { "equal on all nodes: " + $0.map { String($0.prefix(8)) }.joined(separator: " ") } ?? "DIFFERENT"),
+            (
+                "heads",
+                heads.map { "equal on all nodes: " + $0.map { String($0.prefix(8)) }.joined(separator: " ") }
+                    ?? "DIFFERENT"
+            ),
             ("join to contribution, s", list(joinSeconds, places: 1)),
             ("killed node caught up, s", catchUpSeconds.map { NodeReport.decimal($0, places: 1) } ?? "-"),
         ]

@@ -55,7 +55,8 @@ package struct DemoRun: Sendable {
             guard domains.count >= 2 else {
                 throw UserError(
                     "this machine has fewer than two kinds of text for the demo",
-                    cure: "Install some: C headers under /usr/include, Perl, Python or documentation under /usr/share/doc",
+                    cure:
+                        "Install some: C headers under /usr/include, Perl, Python or documentation under /usr/share/doc",
                     exitCode: .noInput)
             }
             show("text: \(domains.map(\.name).joined(separator: ", "))")
@@ -127,7 +128,8 @@ package struct DemoRun: Sendable {
         show("")
         show("left in \(plan.outputPath): checkpoint/, merged/, report.json")
         guard report.heads != nil else {
-            throw UserError("the nodes' heads differ", cure: "Keep \(plan.outputPath) and report it", exitCode: .internalBug)
+            throw UserError(
+                "the nodes' heads differ", cure: "Keep \(plan.outputPath) and report it", exitCode: .internalBug)
         }
     }
 
@@ -149,8 +151,11 @@ package struct DemoRun: Sendable {
         report.parameters = model.parameterCount
         report.lossStart = try heldOut(layout.initialParameters(seed: record.charter.seed))
         report.lossSwarm = try heldOut(try ModelFolder(path("checkpoint")).readParameters())
-        let cursors = try nodes.map { CorpusCursor(seedBytes: NodeSetup.cursorSeed(try $0.home.loadOrCreateIdentity().peerID, incarnation: 1)) }
-        var baseline = DataParallelBaseline(corpora: corpora, cursors: cursors, charter: record.charter, threads: threads)
+        let cursors = try nodes.map {
+            CorpusCursor(seedBytes: NodeSetup.cursorSeed(try $0.home.loadOrCreateIdentity().peerID, incarnation: 1))
+        }
+        var baseline = DataParallelBaseline(
+            corpora: corpora, cursors: cursors, charter: record.charter, threads: threads)
         report.lossBaseline = try heldOut(try baseline.train(tokens: report.tokens, progress: progress("one process")))
         if plan.trainsAlone {
             var alone = DataParallelBaseline(
@@ -193,7 +198,10 @@ package struct DemoRun: Sendable {
             threads: WorkerPool.processorCount)
         report.lossMerged = try heldOut(try ModelFolder(path("merged")).readParameters())
         let sample = try DemoNode.run(
-            ["generate", path("checkpoint"), "--prompt", "The ", "--tokens", "200", "--temperature", "0.7", "--seed", "1"],
+            [
+                "generate", path("checkpoint"), "--prompt", "The ", "--tokens", "200", "--temperature", "0.7", "--seed",
+                "1",
+            ],
             logPath: path("generate.log"))
         show("sample: \(sample.trimmingSuffix(while: \.isNewline))")
     }

@@ -107,13 +107,15 @@ final class BuiltInTrainer: FragmentTrainer {
         for index in tiles where fragment.tiles.indices.contains(index.value) {
             let tile = fragment.tiles[index.value]
             trainer.state.blendRange(
-                tile.modelOffset..<tile.modelOffset + tile.count, with: UnsafeBufferPointer(rebasing: theta[tile.range]),
+                tile.modelOffset..<tile.modelOffset + tile.count,
+                with: UnsafeBufferPointer(rebasing: theta[tile.range]),
                 keeping: alpha)
         }
     }
 
     func replaceFragment(_ fragment: FragmentIndex, theta: UnsafeBufferPointer<Float>) {
-        blendFragment(fragment, tiles: self.fragment(fragment).tiles.indices.map(TileIndex.init), theta: theta, alpha: 0)
+        blendFragment(
+            fragment, tiles: self.fragment(fragment).tiles.indices.map(TileIndex.init), theta: theta, alpha: 0)
     }
 
     // MARK: State
@@ -143,12 +145,15 @@ final class BuiltInTrainer: FragmentTrainer {
         init?(_ sections: [TrainerStateSection], parameterCount: Int) {
             func bytes(_ name: String) -> [UInt8]? { sections.first { $0.name == name }?.bytes }
             func floats(_ name: String) -> [Float]? {
-                guard let bytes = bytes(name), bytes.count == parameterCount * MemoryLayout<Float>.size else { return nil }
+                guard let bytes = bytes(name), bytes.count == parameterCount * MemoryLayout<Float>.size else {
+                    return nil
+                }
                 return bytes.withUnsafeBytes { raw in
                     (0..<parameterCount).map { raw.loadUnaligned(fromByteOffset: $0 * 4, as: Float.self) }
                 }
             }
-            guard let parameters = floats(BuiltInTrainer.names.parameters), let first = floats(BuiltInTrainer.names.first),
+            guard let parameters = floats(BuiltInTrainer.names.parameters),
+                let first = floats(BuiltInTrainer.names.first),
                 let second = floats(BuiltInTrainer.names.second), let updates = bytes(BuiltInTrainer.names.updates),
                 updates.count == 8, let cursorBytes = bytes(BuiltInTrainer.names.cursor),
                 let cursor = CorpusCursor(decoding: cursorBytes)
