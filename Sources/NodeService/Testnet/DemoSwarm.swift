@@ -29,7 +29,7 @@ struct DemoSwarm {
     /// Bytes of processes that are gone.
     private var earlierBytes: [Int: UInt64] = [:]
     private var joinTimes: [Int: Double] = [:]
-    private var lateJoin: DemoNode.Command?
+    private var commands: [DemoNode.Command] = []
     private var killedAt: Moment?
     private var restartTime: Double?
     private var invite = ""
@@ -75,11 +75,18 @@ struct DemoSwarm {
         }
         invite = text
         show("swarm formed; invite \(invite)")
-        for index in [1, 2] {
-            joinTimes[index] = RunLog.wallSeconds
-            _ = try nodes[index].run(["swarm", "join", invite, "--detach", "--json"])
-            show("node \(index) joined")
-        }
+        // At the same time, as two people with an invite would.
+        for index in [1, 2] { try join(index) }
+        show("nodes 1 and 2 join")
+    }
+
+    /// Starts a join without waiting for it: the swarm goes on meanwhile.
+    private mutating func join(_ index: Int) throws {
+        joinTimes[index] = RunLog.wallSeconds
+        commands.append(
+            try DemoNode.start(
+                ["swarm", "join", invite, "--detach", "--json", "--home", nodes[index].home.path],
+                logPath: nodes[index].home.path + ".log"))
     }
 
     private func isUp(_ index: Int) -> Bool {
@@ -92,12 +99,8 @@ struct DemoSwarm {
     private mutating func act() throws {
         let share = Double(reports[0]?.committedTokens ?? 0) / Double(plan.tokens)
         if share >= plan.lateJoinShare, joinTimes[Self.lateNode] == nil {
-            joinTimes[Self.lateNode] = RunLog.wallSeconds
+            try join(Self.lateNode)
             show("node \(Self.lateNode) joins")
-            // Not waited for: the swarm goes on meanwhile.
-            lateJoin = try DemoNode.start(
-                ["swarm", "join", invite, "--detach", "--json", "--home", nodes[Self.lateNode].home.path],
-                logPath: nodes[Self.lateNode].home.path + ".log")
         }
         if plan.kills, share >= plan.killShare, killedAt == nil {
             earlierBytes[Self.killedNode] = reports[Self.killedNode]?.bytesSent ?? 0
@@ -108,8 +111,11 @@ struct DemoSwarm {
         }
         if let killedAt, restartTime == nil, (clock.now - killedAt).inSeconds >= plan.awaySeconds {
             restartTime = RunLog.wallSeconds
-            _ = try nodes[Self.killedNode].run(["node", "start"])
-            show("node \(Self.killedNode) started again")
+            commands.append(
+                try DemoNode.start(
+                    ["node", "start", "--home", nodes[Self.killedNode].home.path],
+                    logPath: nodes[Self.killedNode].home.path + ".log"))
+            show("node \(Self.killedNode) starts again")
         }
     }
 
@@ -127,7 +133,7 @@ struct DemoSwarm {
 
     private func outcome() throws -> Outcome {
         var outcome = Outcome()
-        if let lateJoin { _ = try DemoNode.finish(lateJoin) }
+        for command in commands { _ = try DemoNode.finish(command) }
         let all = nodes.compactMap { reports[$0.index] }
         outcome.bytesPerNode = nodes.map { (reports[$0.index]?.bytesSent ?? 0) + (earlierBytes[$0.index] ?? 0) }
         if let first = all.first {
