@@ -149,7 +149,7 @@ private struct FaultDrawing {
         let count = generator.draw(1...max(1, nodeCount / 4))
         let victims = first + (0..<count).map { _ in anyNode() }
         for victim in Set(victims.prefix(count)).sorted() {
-            let at = generator.draw(faultsEnd * 6 / 10...faultsEnd)
+            let at = generator.draw(faultsEnd * 3 / 4...faultsEnd)
             add(.die(victim), at: at)
         }
     }
