@@ -112,6 +112,9 @@ package final class Journal {
             bytes += try frame(Array(taken), at: bytes.count, key: key, path: path)
             rest = rest.dropFirst(taken.count)
         }
+        // The file comes into being as a whole, so nothing of these frames can be torn: the empty one behind them makes
+        // every bad one among them damage, by the rule for what a good frame follows.
+        if !records.isEmpty { bytes += try frame([], at: bytes.count, key: key, path: path) }
         try DurableFile.write(bytes, to: path, layer: layer)
         let descriptor = try layer.open(path, .append)
         return Journal(path: path, layer: layer, descriptor: descriptor, key: key, length: bytes.count)
