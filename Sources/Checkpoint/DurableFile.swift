@@ -48,6 +48,8 @@ package enum DurableFile {
 /// error or a cancelled command, its partial file is removed.
 package struct DurableWriter: ~Copyable {
     private let path: String
+    /// The path that errors name.
+    private let shownPath: String
     private let folder: String
     private let partial: String
     private let layer: any FileLayer
@@ -55,14 +57,22 @@ package struct DurableWriter: ~Copyable {
     private var isCommitted = false
 
     /// Starts a partial file beside `path`, after removing what killed processes may have left there.
-    package init(path: String, isPrivate: Bool = false, layer: any FileLayer = SystemFiles()) throws(FileError) {
+    ///
+    /// - Parameter shownPath: what errors name in place of `path`, where that itself is only there for a while.
+    package init(
+        path: String, shownAs shownPath: String? = nil, isPrivate: Bool = false,
+        layer: any FileLayer = SystemFiles()
+    ) throws(FileError) {
         let (folder, name) = splitPath(path)
         for stale in stalePartials(of: name, among: try layer.list(folder)) {
             try? layer.removeFile("\(folder)/\(stale)")
         }
         let partial = "\(folder)/\(partialName(name))"
-        descriptor = try layer.open(partial, .create(isPrivate: isPrivate))
+        do { descriptor = try layer.open(partial, .create(isPrivate: isPrivate)) } catch {
+            throw FileError(error.operation, shownPath ?? path, errno: error.reason.number)
+        }
         self.path = path
+        self.shownPath = shownPath ?? path
         self.folder = folder
         self.partial = partial
         self.layer = layer
@@ -97,7 +107,7 @@ package struct DurableWriter: ~Copyable {
     /// An error about the partial file is one about the file that the person named.
     private func naming(_ error: FileError) -> FileError {
         var error = error
-        if error.path == partial { error.path = path }
+        if error.path == partial { error.path = shownPath }
         return error
     }
 

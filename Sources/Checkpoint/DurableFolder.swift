@@ -52,7 +52,7 @@ package struct DurableFolder: ~Copyable {
 
     /// Starts a file in the folder.
     package func file(_ name: String) throws(FileError) -> DurableWriter {
-        try DurableWriter(path: path(of: name), layer: layer)
+        try DurableWriter(path: path(of: name), shownAs: "\(path)/\(name)", layer: layer)
     }
 
     /// Puts the folder in its place. Every file in it must be committed.
