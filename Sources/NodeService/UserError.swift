@@ -50,7 +50,15 @@ package struct UserError: Error, Hashable, Sendable, CustomStringConvertible {
 
     /// Writes `atoll: cause. cure.` as one line to standard error.
     package func report() {
-        Self.writeToStandardError("atoll: \(description)\n")
+        Self.writeToStandardError("atoll: \(Self.oneLine(description))\n")
+    }
+
+    /// The text on one line of a terminal: a file name or a file's content may hold line ends and control characters.
+    static func oneLine(_ text: String) -> String {
+        let printable = text.unicodeScalars.map { scalar in
+            scalar.properties.generalCategory == .control || scalar == "\u{FFFD}" ? " " : Character(scalar)
+        }
+        return String(printable).split(separator: " ", omittingEmptySubsequences: true).joined(separator: " ")
     }
 
     /// Writes text to standard error as it is, in as few writes as the system allows.

@@ -15,9 +15,30 @@ struct YAMLMapping {
     /// Parses a whole file whose top level must be a mapping; an empty file is an empty mapping.
     static func parse(_ text: String, name: String) throws(YAMLProblem) -> YAMLMapping {
         let node: Node?
-        do { node = try Yams.compose(yaml: text) } catch { throw YAMLProblem(description: "\(name): \(error)") }
+        do { node = try Yams.compose(yaml: text) } catch {
+            throw YAMLProblem(description: "\(name): \(reason(of: error))")
+        }
         guard let node else { return YAMLMapping(emptyAt: name) }
         return try YAMLMapping(node, place: name)
+    }
+
+    /// The text of a YAML file.
+    static func text(_ bytes: [UInt8], name: String) throws(YAMLProblem) -> String {
+        guard let text = String(validating: bytes, as: UTF8.self) else {
+            throw YAMLProblem(description: "\(name): this is not a text file (UTF-8)")
+        }
+        return text
+    }
+
+    /// What the parser found, without the excerpt of several lines that its own description shows.
+    private static func reason(of error: any Error) -> String {
+        switch error as? YamlError {
+        case .scanner(_, let problem, let mark, _)?, .parser(_, let problem, let mark, _)?,
+            .composer(_, let problem, let mark, _)?:
+            "line \(mark.line), column \(mark.column): \(problem)"
+        case .reader(let problem, _, _, _)?: problem
+        default: "\(error)"
+        }
     }
 
     private init(emptyAt place: String) { self.place = place }
