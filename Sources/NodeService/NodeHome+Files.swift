@@ -31,17 +31,31 @@ extension NodeHome {
                 "--threads \(threads) is out of range", cure: "Give 0 (one per core) to 1024", exitCode: .usage)
         }
         return try Self.mapping {
-            try createFolders(path)
-            let identity = try loadOrCreateIdentity()
-            var configuration =
-                access(configurationPath, F_OK) == 0 ? try loadConfiguration() : Self.defaultConfiguration()
-            if let listen = choices.listen { configuration.listen = listen }
-            if let threads = choices.threads { configuration.threads = threads }
-            if !choices.domains.isEmpty { configuration.domains = choices.domains }
-            try DurableFile.write(Array(configuration.yaml().utf8), to: configurationPath)
-            return HomeSummary(
-                path: path, peerID: identity.peerID.description, domains: configuration.domains.map(\.name))
+            let claim = try HomeClaim(self)
+            defer { claim.release() }
+            do { return try createFiles(choices) } catch {
+                claim.undo()
+                throw error
+            }
         }
+    }
+
+    /// The work of `initialize`, for commands that hold a claim on the home.
+    @discardableResult
+    func createFiles(_ choices: Choices = Choices()) throws -> HomeSummary {
+        let identity = try loadOrCreateIdentity()
+        let isThere = access(configurationPath, F_OK) == 0
+        let found = isThere ? try loadConfiguration() : Self.defaultConfiguration()
+        var configuration = found
+        if let listen = choices.listen { configuration.listen = listen }
+        if let threads = choices.threads { configuration.threads = threads }
+        if !choices.domains.isEmpty { configuration.domains = choices.domains }
+        // What nothing changes keeps its owner's comments.
+        if !isThere || configuration != found {
+            try DurableFile.write(Array(configuration.yaml().utf8), to: configurationPath)
+        }
+        return HomeSummary(
+            path: path, peerID: identity.peerID.description, domains: configuration.domains.map(\.name))
     }
 
     /// The configuration of a fresh home: this machine's well-known text.
@@ -107,7 +121,8 @@ extension NodeHome {
     func loadConfiguration() throws -> NodeConfiguration {
         let bytes = try DurableFile.read(configurationPath, byteCountMax: 1 << 20)
         do {
-            return try NodeConfiguration.parse(String(decoding: bytes, as: UTF8.self), name: configurationPath)
+            return try NodeConfiguration.parse(
+                try YAMLMapping.text(bytes, name: configurationPath), name: configurationPath)
         } catch {
             throw UserError("\(error)", cure: "Mend the file, or delete it and run atoll init", exitCode: .badData)
         }

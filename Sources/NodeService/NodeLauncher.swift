@@ -24,11 +24,22 @@ package struct NodeLauncher: Sendable {
         guard home.isInitialized else {
             throw UserError("\(home.path) is no node's home", cure: "Make one with atoll init", exitCode: .noInput)
         }
+        // Without a swarm there is nothing to start.
+        _ = try NodeHome.mapping { try SwarmRegistry(home: home).active() }
+        if try HomeLock.isHeld(home) { throw HomeLock.taken(home) }
         var arguments = [ChildProcess.ownPath(), "node", "run", "--home", home.path]
         if let port { arguments += ["--port", "\(port)"] }
+        let hadLog = access(home.logPath, F_OK) == 0
         // What an earlier node printed is not this one's.
         do { try DurableFile.write([], to: home.logPath) } catch { throw UserError(wrapping: error) }
-        let child = try ChildProcess(arguments, outputPath: home.logPath, detached: true)
+        do { return try await report(of: ChildProcess(arguments, outputPath: home.logPath, detached: true)) } catch {
+            if !hadLog { unlink(home.logPath) }
+            throw error
+        }
+    }
+
+    /// Waits for the first answer of a node that was started.
+    private func report(of child: ChildProcess) async throws(UserError) -> NodeReport {
         let clock = MonotonicClock()
         let begin = clock.now
         while (clock.now - begin).inSeconds < Self.startSeconds {
@@ -36,19 +47,23 @@ package struct NodeLauncher: Sendable {
             if let ending = child.poll() { throw startFailure(ending) }
             await Self.pause()
         }
-        child.send(signal: SIGTERM)
-        throw UserError("the node does not answer", cure: "See atoll node logs", exitCode: .temporaryFailure)
+        child.send(signal: SIGKILL)
+        _ = child.waitUntilEnd()
+        throw UserError(
+            "the node does not answer within \(Int(Self.startSeconds)) seconds", cure: "Look at it with atoll node run",
+            exitCode: .temporaryFailure)
     }
 
     /// What the node said as it ended is what the person must hear.
     private func startFailure(_ ending: ChildProcess.Ending) -> UserError {
-        let line = (try? lastLogLines(200))?.last { $0.hasPrefix("atoll: ") }.map {
-            String($0.dropFirst("atoll: ".count))
-        }
+        let lines = (try? lastLogLines(200)) ?? []
+        let line = lines.last { $0.hasPrefix("atoll: ") }.map { String($0.dropFirst("atoll: ".count)) }
         if let line, case .exited(let code) = ending, let exitCode = UserError.ExitCode(rawValue: code) {
             return UserError(line.hasSuffix(".") ? String(line.dropLast()) : line, cure: "", exitCode: exitCode)
         }
-        return UserError("the node ended at its start (\(ending))", cure: "See atoll node logs", exitCode: .unavailable)
+        return UserError(
+            "the node ended at its start (\(ending)): \(lines.last ?? "it said nothing")",
+            cure: "Look at it with atoll node run", exitCode: .internalBug)
     }
 
     /// Stops the node and returns once its process is gone.
@@ -68,50 +83,15 @@ package struct NodeLauncher: Sendable {
 
     /// The last lines of the background node's log.
     package func lastLogLines(_ count: Int) throws(UserError) -> [String] {
+        guard access(home.logPath, F_OK) == 0 else {
+            throw UserError(
+                "no node of \(home.path) has run in the background", cure: "Start one with atoll node start",
+                exitCode: .noInput)
+        }
         let bytes: [UInt8]
         do { bytes = try DurableFile.read(home.logPath, byteCountMax: 1 << 30) } catch {
             throw UserError(wrapping: error)
         }
         return String(decoding: bytes, as: UTF8.self).split(separator: "\n").suffix(count).map(String.init)
-    }
-}
-
-/// The right to run a node in a home; held by the process that runs it, released when that ends however it ends.
-struct HomeLock: ~Copyable {
-    private let descriptor: Int32
-
-    /// Takes the lock, or says that another process has it.
-    init(_ home: NodeHome) throws(UserError) {
-        descriptor = open(home.lockPath, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
-        guard descriptor >= 0 else { throw UserError.system("create \(home.lockPath)", errno: errno) }
-        guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
-            close(descriptor)
-            throw UserError(
-                "another node runs in \(home.path)", cure: "Stop it with atoll node stop", exitCode: .unavailable)
-        }
-        // For people and testnets; the lock itself says whether the process lives.
-        let text = Array("\(getpid())\n".utf8)
-        ftruncate(descriptor, 0)
-        _ = text.withUnsafeBytes { write(descriptor, $0.baseAddress, $0.count) }
-    }
-
-    /// The process that runs the home's node; nil if none does.
-    static func holder(_ home: NodeHome) throws(UserError) -> Int32? {
-        guard try isHeld(home) else { return nil }
-        do {
-            let bytes = try DurableFile.read(home.lockPath, byteCountMax: 32)
-            return Int32(String(decoding: bytes, as: UTF8.self).filter(\.isNumber))
-        } catch { throw UserError(wrapping: error) }
-    }
-
-    deinit { close(descriptor) }
-
-    /// Whether some process holds the lock.
-    static func isHeld(_ home: NodeHome) throws(UserError) -> Bool {
-        let descriptor = open(home.lockPath, O_RDWR | O_CLOEXEC)
-        guard descriptor >= 0 else { return false }
-        defer { close(descriptor) }
-        guard flock(descriptor, LOCK_SH | LOCK_NB) == 0 else { return true }
-        return false
     }
 }

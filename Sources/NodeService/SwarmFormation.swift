@@ -33,18 +33,16 @@ package struct SwarmFormation: Sendable {
             if let specificationPath {
                 let bytes = try DurableFile.read(specificationPath, byteCountMax: 1 << 20)
                 specification = try SwarmSpecification.parse(
-                    String(decoding: bytes, as: UTF8.self), name: specificationPath)
+                    try YAMLMapping.text(bytes, name: specificationPath), name: specificationPath)
             }
-            try home.initialize()
-            try registry.checkFree(for: nil)
-            guard try registry.activeID() == nil else {
-                preconditionFailure("checkFree(for: nil) refuses any active swarm")
+            try home.checkSocketPath()
+            return try await makingHome {
+                try registry.checkFree(for: nil)
+                let identity = try home.loadOrCreateIdentity()
+                let charter = specification.charter(
+                    founder: identity.peerID, tokenizer: Digest(hashing: Tokenizer.bytes.tokenizerJSON))
+                return try registry.activate(sealedCharter: try charter.sealed(by: identity), invite: nil)
             }
-            let identity = try home.loadOrCreateIdentity()
-            let charter = specification.charter(
-                founder: identity.peerID, tokenizer: Digest(hashing: Tokenizer.bytes.tokenizerJSON))
-            let record = try registry.activate(sealedCharter: try charter.sealed(by: identity), invite: nil)
-            return try await startOrForget(record, wasMember: false)
         } catch {
             throw UserError(wrapping: error)
         }
@@ -60,9 +58,10 @@ package struct SwarmFormation: Sendable {
             }
             if home.isInitialized { try registry.checkFree(for: invite.swarmID) }
             let sealedCharter = try await fetchCharter(of: invite)
-            try home.initialize()
-            let record = try registry.activate(sealedCharter: sealedCharter, invite: inviteText)
-            return try await startOrForget(record, wasMember: false)
+            return try await makingHome {
+                try registry.checkFree(for: invite.swarmID)
+                return try registry.activate(sealedCharter: sealedCharter, invite: inviteText)
+            }
         } catch {
             throw UserError(wrapping: error)
         }
@@ -91,12 +90,15 @@ package struct SwarmFormation: Sendable {
         package var deleted: Bool
     }
 
-    private func startOrForget(_ record: SwarmRegistry.Record, wasMember: Bool) async throws -> Membership {
+    /// Makes the home if needed, records a swarm there and starts the node in it; a failure leaves the home as it was.
+    private func makingHome(_ activate: () throws -> SwarmRegistry.Record) async throws -> Membership {
+        let claim = try HomeClaim(home)
+        defer { claim.release() }
         do {
-            return try await membership(of: record, wasMember: wasMember)
+            try home.createFiles()
+            return try await membership(of: try activate(), wasMember: false)
         } catch {
-            // The node could not start in it: the home is left as it was before.
-            _ = try? registry.deactivate(deleting: true)
+            claim.undo()
             throw error
         }
     }
