@@ -67,6 +67,9 @@ extension NodeReport: CommandReport {
             "committed    \(committedTokens) of \(tokenBudget) tokens (\(Self.decimal(share, places: 1)) %)",
             "bytes        \(Self.bytes(bytesSent)) sent, \(Self.bytes(bytesReceived)) received",
         ]
+        if let diskProblem {
+            lines.append("disk         \(diskProblem); training goes on, nothing is signed until there is room")
+        }
         for (index, fragment) in fragments.enumerated() {
             let state = fragment.closed ? ", closed" : ""
             lines.append("fragment \(index)   round \(fragment.round), head \(fragment.head.prefix(8))\(state)")

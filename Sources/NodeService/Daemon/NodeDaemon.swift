@@ -29,6 +29,11 @@ package actor NodeDaemon {
     private var stateSaveIsPending = false
     private var stateSaveInterval: Duration = .seconds(10)
     private var stopping = false
+    /// Why records, and the local snapshot, cannot be written now.
+    private var recordProblem: String?
+    private var stateProblem: String?
+    /// Why the disk takes nothing now, for the status.
+    var diskProblem: String? { recordProblem ?? stateProblem }
     /// A newcomer's first step waits for the swarm's heads: what it trained on other ones would be thrown away.
     private var waitsForSwarm: Bool
 
@@ -252,22 +257,29 @@ extension NodeDaemon {
                 case .dropBlob(let digest): await setup.disk.drop(digest)
                 case .keepBlobs(let digests): try await setup.disk.keepOnly(digests)
                 case .saveState(let sections, let progress, let bases):
-                    let began = clock.now
-                    try await setup.disk.saveState(sections, progress: progress, bases: bases)
-                    stateSaved(seconds: (clock.now - began).inSeconds)
+                    await saveState(sections, progress: progress, bases: bases)
                 }
             } catch {
-                stateSaveIsPending = false
-                logger.warning("the disk refused", metadata: ["reason": "\(error)"])
+                logger.warning("the disk refuses: \(error)")
             }
         }
     }
 
-    /// Saving may cost at most one percent of the node's time, and need not happen more often than every ten seconds.
-    private func stateSaved(seconds: Double) {
+    /// Saving may cost at most one percent of the node's time, and need not happen more often than every ten seconds;
+    /// that holds for attempts that fail, too.
+    private func saveState(_ sections: [TrainerStateSection], progress: TrainingProgress, bases: [Digest]) async {
+        let began = clock.now
+        do {
+            try await setup.disk.saveState(sections, progress: progress, bases: bases)
+            stateProblem = nil
+        } catch {
+            // Said once; the status shows it for as long as it lasts.
+            if stateProblem == nil || stopping { logger.error("the local snapshot cannot be saved: \(error)") }
+            stateProblem = "\(error)"
+        }
         stateSaveIsPending = false
         lastStateSave = clock.now
-        stateSaveInterval = .seconds(max(10, 100 * seconds))
+        stateSaveInterval = .seconds(max(10, 100 * (lastStateSave - began).inSeconds))
     }
 
     private func pumpWorkshop() async {
@@ -337,6 +349,8 @@ extension NodeDaemon {
         switch event {
         case .memberConnected(let peer): members.insert(peer)
         case .memberDisconnected(let peer): members.remove(peer)
+        case .cannotPersist(let reason): recordProblem = reason
+        case .canPersist: recordProblem = nil
         default: break
         }
         let line = EventLine(event)

@@ -54,6 +54,8 @@ package struct NodeReport: Equatable, Sendable {
     package var bytesSent: UInt64
     /// Bytes read from sockets by this process.
     package var bytesReceived: UInt64
+    /// Why the disk takes nothing now; nil while it does. Training goes on, but what is not on disk is not signed.
+    package var diskProblem: String?
     /// The fragments' heads, in order.
     package var fragments: [Fragment]
     /// The connected peers.
@@ -70,6 +72,7 @@ package struct NodeReport: Equatable, Sendable {
             "token_budget": .integer(Int64(clamping: tokenBudget)),
             "bytes_sent": .integer(Int64(clamping: bytesSent)),
             "bytes_received": .integer(Int64(clamping: bytesReceived)),
+            "disk_problem": diskProblem.map(JSONValue.text) ?? .null,
             "fragments": .array(
                 fragments.map {
                     [
@@ -116,6 +119,7 @@ package struct NodeReport: Equatable, Sendable {
         self.tokenBudget = tokenBudget
         self.bytesSent = bytesSent
         self.bytesReceived = bytesReceived
+        diskProblem = text("disk_problem")
         self.fragments = fragments.compactMap { value in
             guard let entry = value.object, let round = entry["round"]?.integer, let head = entry["head"]?.string,
                 let closed = entry["closed"]?.bool
@@ -138,7 +142,8 @@ package struct NodeReport: Equatable, Sendable {
     init(
         swarmName: String, swarmID: String, peerID: String, phase: String, addresses: [String], steps: UInt64,
         tokens: UInt64, loss: Double?, tokensPerSecond: Double, utilisation: Double, committedTokens: UInt64,
-        tokenBudget: UInt64, bytesSent: UInt64, bytesReceived: UInt64, fragments: [Fragment], peers: [Peer]
+        tokenBudget: UInt64, bytesSent: UInt64, bytesReceived: UInt64, diskProblem: String? = nil,
+        fragments: [Fragment], peers: [Peer]
     ) {
         self.swarmName = swarmName
         self.swarmID = swarmID
@@ -154,6 +159,7 @@ package struct NodeReport: Equatable, Sendable {
         self.tokenBudget = tokenBudget
         self.bytesSent = bytesSent
         self.bytesReceived = bytesReceived
+        self.diskProblem = diskProblem
         self.fragments = fragments
         self.peers = peers
     }
@@ -166,6 +172,7 @@ package struct NodeReport: Equatable, Sendable {
         return "\(phase)  step \(steps)  loss \(loss)  \(Int(tokensPerSecond)) tokens/s  "
             + "committed \(Self.decimal(share, places: 1)) %  rounds \(rounds)  peers \(peers.count)  "
             + "sent \(Self.bytes(bytesSent))  received \(Self.bytes(bytesReceived))"
+            + (diskProblem == nil ? "" : "  DISK PROBLEM")
     }
 
     /// A number with a fixed count of decimal places.

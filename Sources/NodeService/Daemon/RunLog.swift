@@ -31,6 +31,11 @@ final class RunLog {
         object["event"] = .text(event)
         for (key, value) in members { object[key] = value }
         let line = JSONValue.object(object).line + [UInt8(ascii: "\n")]
-        _ = line.withUnsafeBytes { write(descriptor, $0.baseAddress, $0.count) }
+        let count = line.withUnsafeBytes { write(descriptor, $0.baseAddress, $0.count) }
+        // What a full disk took of a line goes again, so that the next one starts where readers expect it.
+        var status = stat()
+        if count > 0, count < line.count, fstat(descriptor, &status) == 0 {
+            ftruncate(descriptor, status.st_size - off_t(count))
+        }
     }
 }
