@@ -35,7 +35,7 @@ package struct SwarmCheckpoint: Sendable {
             let layout = try FragmentLayout(parameterLayout, rule: record.charter.fragmentRule)
             let folder = record.folder.heads(layout: layout)
             let heads = try layout.fragments.map { fragment in
-                guard let head = try folder.load(fragment) else {
+                guard let head = try record.folder.explainingDamage({ try folder.load(fragment) }) else {
                     throw UserError(
                         "the node has no heads yet", cure: "Start it with atoll node start", exitCode: .noInput)
                 }

@@ -51,7 +51,9 @@ package struct SwarmRegistry {
         guard access(home.activeSwarmPath, F_OK) == 0 else { return nil }
         let text = String(decoding: try DurableFile.read(home.activeSwarmPath, byteCountMax: 100), as: UTF8.self)
         guard let id = Digest(hexadecimal: text.filter { !$0.isWhitespace }) else {
-            throw CheckpointError.damaged(path: home.activeSwarmPath, reason: "it holds no swarm id")
+            throw UserError(
+                "\(home.activeSwarmPath) is damaged: it holds no swarm id",
+                cure: "Delete the file and join the swarm again; what the node holds of it is kept", exitCode: .badData)
         }
         return id
     }
@@ -69,11 +71,13 @@ package struct SwarmRegistry {
 
     private func record(_ id: Digest) throws -> Record {
         let folder = folder(of: id)
-        let bytes = try DurableFile.read(folder.charterPath, byteCountMax: Limits.charterBytesMax)
-        guard Digest(hashing: bytes) == id else {
-            throw CheckpointError.damaged(path: folder.charterPath, reason: "its digest is not the swarm's id")
+        return try folder.explainingDamage {
+            let bytes = try DurableFile.read(folder.charterPath, byteCountMax: Limits.charterBytesMax)
+            guard Digest(hashing: bytes) == id else {
+                throw CheckpointError.damaged(path: folder.charterPath, reason: "its digest is not the swarm's id")
+            }
+            return Record(id: id, charter: try Charter.opened(bytes), sealedCharter: bytes, folder: folder)
         }
-        return Record(id: id, charter: try Charter.opened(bytes), sealedCharter: bytes, folder: folder)
     }
 
     /// Refuses if the node trains for another swarm.

@@ -24,7 +24,8 @@ extension UserError {
             self.init("\(error)", cure: "Copy the whole line that 'atoll swarm invite' prints", exitCode: .badData)
         case let error as NodeCore.StartError:
             self.init("\(error)", cure: "Leave the swarm with --delete and join it again", exitCode: .badData)
-        case let error as StorageFailure: self.init(error.reason, cure: "Check the disk", exitCode: .inputOutput)
+        case let error as StorageFailure:
+            self.init(error.reason, cure: "Free some space or check the disk, and run again", exitCode: .inputOutput)
         default: self.init("\(error)", cure: "", exitCode: .internalBug)
         }
     }

@@ -18,7 +18,9 @@ extension NodeDaemon {
             let lock = try HomeLock(home)
             let configuration = try home.loadConfiguration()
             let record = try SwarmRegistry(home: home).active()
-            let setup = try NodeSetup(home: home, configuration: configuration, threads: threads, record: record)
+            let setup = try record.folder.explainingDamage {
+                try NodeSetup(home: home, configuration: configuration, threads: threads, record: record)
+            }
             let logger = makeLogger()
             let (host, addresses) = try await openHost(setup, configuration: configuration, port: port)
             let daemon: NodeDaemon
@@ -31,6 +33,7 @@ extension NodeDaemon {
                     await daemon.answer(line, reply: reply)
                 }
                 try await control.start()
+                rememberPort(of: addresses, home: home, logger: logger)
             } catch {
                 await host.stop()
                 throw error
@@ -78,18 +81,29 @@ extension NodeDaemon {
             }
             do {
                 let bound = try await host.start()
-                if let port = bound.first?.tcpEndpoint?.port {
-                    try DurableFile.write(Array("\(port)\n".utf8), to: setup.home.portPath)
-                }
                 return (host, bound.flatMap(InterfaceAddresses.advertised(for:)))
             } catch TransportError.addressInUse where index + 1 < candidates.count {
                 await host.stop()
+            } catch TransportError.addressInUse(let address) where port == nil {
+                await host.stop()
+                throw UserError(
+                    "\(address) is in use by another process",
+                    cure: "Choose another port under 'listen' in \(setup.home.configurationPath)",
+                    exitCode: .unavailable)
             } catch {
                 await host.stop()
                 throw error
             }
         }
         preconditionFailure("the last candidate either binds or throws")
+    }
+
+    /// The port is wanted again at the next start; that is a wish, so a failure to note it is none of the node.
+    private static func rememberPort(of addresses: [Multiaddr], home: NodeHome, logger: Logger) {
+        guard let port = addresses.first?.tcpEndpoint?.port, port != lastPort(home) else { return }
+        do { try DurableFile.write(Array("\(port)\n".utf8), to: home.portPath) } catch {
+            logger.warning("the port cannot be noted: \(error)")
+        }
     }
 
     private static func lastPort(_ home: NodeHome) -> UInt16? {
@@ -122,6 +136,7 @@ extension NodeDaemon {
             tokensPerSecond: meter.tokensPerSecond(at: now), utilisation: meter.utilisation(at: now),
             committedTokens: status.committedTokens, tokenBudget: status.tokenBudget, bytesSent: traffic.bytesSent,
             bytesReceived: traffic.bytesReceived,
+            diskProblem: diskProblem,
             fragments: status.fragments.map {
                 NodeReport.Fragment(round: $0.headRound.value, head: $0.head.description, closed: $0.closed)
             },

@@ -46,7 +46,7 @@ struct NodeSetup: Sendable {
         outerRule = OuterRule(
             learningRate: charter.outer.learningRate, momentum: charter.outer.momentum,
             weightCap: Double(charter.weightCap))
-        corpus = try Self.openCorpus(configuration, model: model, charter: charter)
+        corpus = try Self.openCorpus(configuration, home: home, model: model, charter: charter)
 
         try folder.blobs.create()
         try folder.heads(layout: layout).create()
@@ -107,16 +107,26 @@ struct NodeSetup: Sendable {
     static func threadCount(_ threads: Int) -> Int { threads > 0 ? threads : WorkerPool.processorCount }
 
     private static func openCorpus(
-        _ configuration: NodeConfiguration, model: ModelConfiguration, charter: Charter
+        _ configuration: NodeConfiguration, home: NodeHome, model: ModelConfiguration, charter: Charter
     ) throws -> Corpus {
         guard Digest(hashing: Tokenizer.bytes.tokenizerJSON) == charter.tokenizer else {
             throw UserError(
                 "the swarm uses a tokenizer that this version does not have", cure: "Update atoll",
                 exitCode: .unavailable)
         }
-        return try Corpus(
-            configuration.domains.map { DomainSource(name: $0.name, patterns: $0.globs, weight: $0.weight) },
-            tokenizer: .bytes, contextLength: model.contextLength)
+        do {
+            return try Corpus(
+                configuration.domains.map { DomainSource(name: $0.name, patterns: $0.globs, weight: $0.weight) },
+                tokenizer: .bytes, contextLength: model.contextLength)
+        } catch CorpusError.noDomains {
+            throw UserError(
+                "this node has no text to train on",
+                cure: "Name some with atoll init --domain NAME='/path/**/*.txt'", exitCode: .noInput)
+        } catch {
+            var failure = UserError(wrapping: error)
+            failure.cure += ". The domains stand in \(home.configurationPath)"
+            throw failure
+        }
     }
 
     private static func openHeads(

@@ -23,6 +23,17 @@ struct SwarmFolder: Sendable {
     var runLogPath: String { "\(path)/run.jsonl" }
     /// The content-addressed payloads and snapshot tiles.
     var blobs: BlobFolder { BlobFolder(path: "\(path)/blobs") }
+    /// Runs `body`; a damaged file of this folder becomes an error that says how the node gets on without it.
+    func explainingDamage<Value>(_ body: () throws -> Value) throws -> Value {
+        do { return try body() } catch CheckpointError.damaged(let file, let reason) where file.hasPrefix(path) {
+            let cure =
+                file == statePath
+                ? "Delete the file: the node then goes on from the swarm's heads"
+                : "Give this copy up with atoll swarm leave --delete, then join the swarm again"
+            throw UserError("\(file) is damaged: \(reason)", cure: cure, exitCode: .badData)
+        }
+    }
+
     /// The current heads.
     func heads(layout: FragmentLayout) -> HeadFolder { HeadFolder(path: "\(path)/heads", layout: layout) }
 }
