@@ -24,9 +24,14 @@ package struct NodeFollower: Sendable {
 
     /// Shows until there is nothing more to see.
     package func run() async throws(UserError) -> Ending {
-        // The first answer decides whether there is a node at all.
-        show(try await NodeControl(home: home).status())
+        // Ctrl-C detaches from the first line on.
         let signals = SignalWaiter()
+        await signals.start()
+        // The first answer decides whether there is a node at all.
+        do { show(try await NodeControl(home: home).status()) } catch {
+            await signals.stop()
+            throw error
+        }
         let ending = await withTaskGroup(of: Ending.self) { group in
             group.addTask { await signals.next() == nil ? .stopped : .detached }
             group.addTask { await self.watch() }
