@@ -99,6 +99,6 @@ let package = Package(
         tests("Simulation", ["Swarm", "OuterSync", "PeerNet", "Compression"]),
         tests("NodeService", ["Compression", "OuterSync", "PeerNet", "Swarm", "JSONText", "LanguageModel"]),
         .testTarget(name: "TidyTests", swiftSettings: strict),
-        .testTarget(name: "IntegrationTests", dependencies: ["atoll"], swiftSettings: strict),
+        .testTarget(name: "IntegrationTests", dependencies: ["atoll", "Swarm"], swiftSettings: strict),
     ]
 )
