@@ -41,4 +41,102 @@ func randomTokens(_ count: Int, below bound: Int, seed: UInt64) -> [Int32] {
             }
         }
     }
+
+    /// Parameters after some steps.
+    private func trained(threads: Int, steps: Int = 4) throws -> [Float] {
+        let state = TrainingState(configuration: oddConfiguration(), seed: 1)
+        let trainer = Trainer(state: state, batchSize: 25, pool: WorkerPool(threadCount: threads))
+        for step in 0..<steps {
+            _ = try trainer.step(randomTokens(25 * 30, below: 19, seed: UInt64(step)), learningRate: 0.003)
+        }
+        return state.parameters.array + state.firstMoment.array + state.secondMoment.array
+    }
+
+    @Test func trainingIsBitReproducibleForAnyNumberOfThreads() throws {
+        let once = try trained(threads: 1)
+        #expect(try trained(threads: 1) == once)
+        #expect(try trained(threads: 2) == once)
+        #expect(try trained(threads: 3) == once)
+    }
+
+    @Test func aRestoredStateContinuesBitByBit() throws {
+        let windows = (0..<4).map { randomTokens(2 * 30, below: 19, seed: UInt64($0)) }
+        let pool = WorkerPool(threadCount: 1)
+        let state = TrainingState(configuration: oddConfiguration(), seed: 1)
+        let trainer = Trainer(state: state, batchSize: 2, pool: pool)
+        for batch in windows[..<2] { _ = try trainer.step(batch, learningRate: 0.01) }
+        let restored = TrainingState(
+            layout: state.layout, parameters: FloatBuffer(state.parameters.array),
+            firstMoment: FloatBuffer(state.firstMoment.array), secondMoment: FloatBuffer(state.secondMoment.array),
+            updateCount: state.updateCount)
+        let second = Trainer(state: restored, batchSize: 2, pool: pool)
+        for batch in windows[2...] {
+            let reports = (try trainer.step(batch, learningRate: 0.01), try second.step(batch, learningRate: 0.01))
+            #expect(reports.0 == reports.1)
+        }
+        #expect(restored.parameters.array == state.parameters.array)
+    }
+
+    @Test func accumulatedBatchesActLikeOneLargeBatch() throws {
+        let windows = randomTokens(4 * 30, below: 19, seed: 9)
+        let pool = WorkerPool(threadCount: 1)
+        let large = TrainingState(configuration: oddConfiguration(), seed: 1)
+        let report = try Trainer(state: large, batchSize: 4, pool: pool).step(windows, learningRate: 0.01)
+        let parts = TrainingState(configuration: oddConfiguration(), seed: 1)
+        let trainer = Trainer(state: parts, batchSize: 2, pool: pool)
+        try trainer.accumulate(Array(windows[..<60]))
+        try trainer.accumulate(Array(windows[60...]))
+        let accumulated = trainer.applyUpdate(learningRate: 0.01)
+        #expect(abs(report.loss - accumulated.loss) < 1e-6)
+        #expect(abs(report.gradientNorm - accumulated.gradientNorm) < 1e-5 * report.gradientNorm)
+        #expect(zip(large.firstMoment.array, parts.firstMoment.array).allSatisfy { abs($0 - $1) < 1e-6 })
+    }
+
+    @Test func aGradientThatIsNotFiniteChangesNothing() throws {
+        let state = TrainingState(configuration: oddConfiguration(), seed: 1)
+        let trainer = Trainer(state: state, batchSize: 2, pool: WorkerPool(threadCount: 1))
+        let windows = randomTokens(2 * 30, below: 19, seed: 1)
+        let kept = state.parameters[500]
+        state.parameters[500] = .nan
+        let before = state.parameters.array.map(\.bitPattern)
+        #expect(try trainer.step(windows, learningRate: 0.01).applied == false)
+        #expect(state.parameters.array.map(\.bitPattern) == before && state.updateCount == 0)
+        state.parameters[500] = kept
+        #expect(try trainer.step(windows, learningRate: 0.01).applied)
+        #expect(state.parameters.array.allSatisfy { $0.isFinite })
+    }
+
+    @Test func tokensOutsideTheVocabularyAndWrongCountsAreRefused() throws {
+        let state = TrainingState(configuration: oddConfiguration(), seed: 1)
+        let pool = WorkerPool(threadCount: 1)
+        let trainer = Trainer(state: state, batchSize: 1, pool: pool)
+        var windows = randomTokens(30, below: 19, seed: 1)
+        #expect(throws: ModelError.wrongTokenCount(given: 29, expected: "1 x 30")) {
+            try trainer.accumulate(Array(windows.dropLast()))
+        }
+        for bad: Int32 in [19, -1, .max, .min] {
+            windows[7] = bad
+            #expect(throws: ModelError.tokenOutOfRange(token: bad, vocabularySize: 19)) {
+                try trainer.accumulate(windows)
+            }
+            let evaluator = Evaluator(layout: state.layout, batchSize: 1, pool: pool)
+            #expect(throws: ModelError.tokenOutOfRange(token: bad, vocabularySize: 19)) {
+                try evaluator.meanLoss(state.parameters, windows: windows)
+            }
+        }
+    }
+
+    @Test func rangesAreReadAndBlendedExactly() {
+        let state = TrainingState(configuration: oddConfiguration(), seed: 1)
+        let before = state.parameters.array
+        var read = [Float](repeating: 0, count: 40)
+        read.withUnsafeMutableBufferPointer { state.readRange(100..<140, into: $0) }
+        #expect(read == Array(before[100..<140]))
+        let target = [Float](repeating: 3, count: 40)
+        target.withUnsafeBufferPointer { state.blendRange(100..<140, with: $0, keeping: 0.25) }
+        let quarter: Float = 0.25
+        #expect(Array(state.parameters.array[100..<140]) == before[100..<140].map { quarter * $0 + (1 - quarter) * 3 })
+        target.withUnsafeBufferPointer { state.blendRange(100..<140, with: $0, keeping: 0) }
+        #expect(state.parameters.array == before[..<100] + target + before[140...])
+    }
 }
