@@ -18,7 +18,8 @@ struct Atoll: AsyncParsableCommand {
         subcommands: [
             InitCommand.self, SwarmCommand.self, NodeCommand.self, CheckpointCommand.self,
             TrainCommand.self, EvalCommand.self, GenerateCommand.self, MergeCommand.self, LogitsCommand.self,
-            TestnetCommand.self, BenchCommand.self,
+            BenchCommand.self,
+            TestnetCommand.self,
         ])
 
     /// Runs the command named on the command line; every failure ends as one line on standard error and its exit code.

@@ -1,5 +1,6 @@
 package import JSONText
 package import LanguageModel
+import Numerics
 
 /// `atoll bench train`: how fast this machine trains, and which share of its matrix peak that is.
 package struct LocalBench: Sendable {
