@@ -35,6 +35,12 @@ extension NodeCore {
         }
         if round.highestAttempt != nil { round.dueSince = now }
         fragments[fragment.value].round = round
+        // What an ack or a result on disk vouches for is kept, and others may still ask for it.
+        if let accepted = round.voter.accepted { needPayloads(of: accepted) }
+        for slot in slots.slots(.result, fragment, round.index) {
+            guard case .result(let result) = slot.message, let blob = result.content.blob else { continue }
+            shelf.need(blob, for: .payload(fragment, round.index), from: sources([]))
+        }
         resumeAttempt(fragment)
         takeDeferredPlan(fragment)
         checkDue(fragment)

@@ -15,27 +15,39 @@ extension NodeCore {
         }
         let state = fragments[id.fragment.value]
         guard let round = state.round, round.quorum.contains(me), round.voter.mayAck(commit.content) else { return }
-        if resend(.ack, id, .send(commit.signer)) { return progressed(id) }
-        guard let roster = round.roster, roster.content.id == id else {
-            fragments[id.fragment.value].round?.stash(.commit(commit), attempt: id.attempt, from: peer)
-            return
-        }
-        do {
-            try CommitReview.check(
-                commit.content, signer: commit.signer, roster: roster, tip: round.tip, shape: state.shape)
-        } catch {
-            return event(
-                .commitRefused(id.fragment, id.round, attempt: id.attempt, reason: error.reason))
+        if round.voter.accepted?.content.id != id {
+            guard let roster = round.roster, roster.content.id == id else {
+                fragments[id.fragment.value].round?.stash(.commit(commit), attempt: id.attempt, from: peer)
+                return
+            }
+            do {
+                try CommitReview.check(
+                    commit.content, signer: commit.signer, roster: roster, tip: round.tip, shape: state.shape)
+            } catch {
+                return event(.commitRefused(id.fragment, id.round, attempt: id.attempt, reason: error.reason))
+            }
         }
         progressed(id)
+        needPayloads(of: commit)
+        if commit.content.value.payloads.allSatisfy({ shelf.isHeld($0.blob.digest) }),
+            resend(.ack, id, .send(commit.signer))
+        {
+            return
+        }
         guard round.review?.content.id != id else { return }
+        // An ack on disk is sent again only when everything that it vouches for is held again.
         fragments[id.fragment.value].round?.review = commit
+        continueReview(id.fragment)
+    }
+
+    /// Fetches what a commit names, and keeps it.
+    mutating func needPayloads(of commit: Signed<Commit>) {
+        let id = commit.content.id
         for payload in commit.content.value.payloads {
             let owner = commit.content.value.members[payload.owner].peer
             shelf.need(
                 payload.blob, for: .payload(id.fragment, id.round), from: sources([owner, commit.signer]))
         }
-        continueReview(id.fragment)
     }
 
     /// Goes on once every payload is held: the head must be what the payloads make.

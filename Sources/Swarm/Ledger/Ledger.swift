@@ -37,7 +37,12 @@ struct Ledger: Sendable {
         let bytes: [UInt8]
         let head: Digest
         let tokens: UInt64
+        /// Decoded, while it is one of the newest.
+        var final: Final?
     }
+
+    /// Finals kept decoded: rounds under way, replay and most requests ask for no others.
+    private static let decodedMax = 2 * Int(Limits.replayRoundsMax)
 
     init(
         fragment: FragmentIndex, shape: FragmentShape, context: BranchContext, genesisHead: Digest, founder: PeerID
@@ -54,13 +59,13 @@ struct Ledger: Sendable {
     }
 
     /// Adds the next link, or says which rule it breaks. Nothing changes then.
-    mutating func append(_ final: Final) throws(Violation) {
+    mutating func append(_ final: Final) throws(Refusal) {
         try check(final)
         append(unchecked: final)
     }
 
     /// Adds a link that this node checked before it wrote it to disk; only the chain is checked again.
-    mutating func append(recorded final: Final) throws(Violation) {
+    mutating func append(recorded final: Final) throws(Refusal) {
         try checkLink(final.value)
         append(unchecked: final)
     }
@@ -68,43 +73,44 @@ struct Ledger: Sendable {
     private mutating func append(unchecked final: Final) {
         let value = final.value
         let tokens = tip.tokens &+ value.tokens
-        links.append(Link(bytes: final.bytes, head: value.head, tokens: tokens))
+        links.append(Link(bytes: final.bytes, head: value.head, tokens: tokens, final: final))
+        if links.count > Self.decodedMax { links[links.count - 1 - Self.decodedMax].final = nil }
         tip = LedgerTip(
             round: value.round, commit: final.digest, head: value.head, tokens: tokens, members: value.members,
             voters: value.voters, closed: value.closing)
     }
 
-    private func checkLink(_ value: CommitValue) throws(Violation) {
-        guard value.fragment == fragment else { throw Violation("a final commit is of another fragment") }
-        guard !tip.closed else { throw Violation("a final commit follows the fragment's last round") }
-        guard value.round == tip.round.next else { throw Violation("a final commit leaves a gap in the ledger") }
-        guard value.previousCommit == tip.commit else { throw Violation("a final commit follows another history") }
-        guard value.base == tip.head else { throw Violation("a final commit starts from another head") }
-        guard tip.tokens <= UInt64.max >> 1 else { throw Violation("a ledger's tokens are out of range") }
+    private func checkLink(_ value: CommitValue) throws(Refusal) {
+        guard value.fragment == fragment else { throw Refusal("a final commit is of another fragment") }
+        guard !tip.closed else { throw Refusal("a final commit follows the fragment's last round") }
+        guard value.round == tip.round.next else { throw Refusal("a final commit leaves a gap in the ledger") }
+        guard value.previousCommit == tip.commit else { throw Refusal("a final commit follows another history") }
+        guard value.base == tip.head else { throw Refusal("a final commit starts from another head") }
+        guard tip.tokens <= UInt64.max >> 1 else { throw Refusal("a ledger's tokens are out of range") }
         try CommitReview.checkSizes(value, shape: shape)
     }
 
-    private func check(_ final: Final) throws(Violation) {
+    private func check(_ final: Final) throws(Refusal) {
         try checkLink(final.value)
         let statement = context.statement(Ack.kind, final.ack.body)
         var peers: [PeerID] = []
         for ack in final.acks {
-            guard ack.voter < tip.voters.count else { throw Violation("a final commit's ack is by no voter") }
+            guard ack.voter < tip.voters.count else { throw Refusal("a final commit's ack is by no voter") }
             let peer = tip.voters[ack.voter]
             guard peer.verifies(signature: ack.signature, of: statement) else {
-                throw Violation("a final commit's ack has a wrong signature")
+                throw Refusal("a final commit's ack has a wrong signature")
             }
             peers.append(peer)
         }
-        guard Quorum(tip.voters).isReached(by: peers) else { throw Violation("a final commit lacks a quorum of acks") }
+        guard Quorum(tip.voters).isReached(by: peers) else { throw Refusal("a final commit lacks a quorum of acks") }
     }
 
     /// The encoded final commit of a round, from 1 on; nil outside of the ledger.
     func bytes(of round: RoundIndex) -> [UInt8]? { link(round)?.bytes }
 
-    /// The final commit of a round, decoded again.
+    /// The final commit of a round, from 1 on; older ones are decoded again.
     func final(of round: RoundIndex) -> Final? {
-        link(round).flatMap { try? Final(bytes: $0.bytes, in: context) }
+        link(round).flatMap { $0.final ?? (try? Final(bytes: $0.bytes, in: context)) }
     }
 
     /// The head after a round, genesis included; nil beyond the ledger.

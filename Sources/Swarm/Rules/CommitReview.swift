@@ -8,38 +8,38 @@ enum CommitReview {
     /// Throws the first rule that the commit breaks.
     static func check(
         _ commit: Commit, signer: PeerID, roster: Signed<Roster>, tip: LedgerTip, shape: FragmentShape
-    ) throws(Violation) {
+    ) throws(Refusal) {
         let value = commit.value
-        guard roster.content.id == commit.id else { throw Violation("the commit is not of its roster's attempt") }
-        guard signer == roster.signer else { throw Violation("the commit is not by its roster's coordinator") }
+        guard roster.content.id == commit.id else { throw Refusal("the commit is not of its roster's attempt") }
+        guard signer == roster.signer else { throw Refusal("the commit is not by its roster's coordinator") }
         guard value.round == tip.round.next, value.base == tip.head, value.previousCommit == tip.commit else {
-            throw Violation("the commit does not follow the last final one")
+            throw Refusal("the commit does not follow the last final one")
         }
         try checkSizes(value, shape: shape)
         if let accepted = roster.content.accepted {
             guard commit.valueDigest == accepted.value else {
-                throw Violation("another commit was accepted before and must be proposed again")
+                throw Refusal("another commit was accepted before and must be proposed again")
             }
             return
         }
         guard value.closing == roster.content.closing else {
-            throw Violation("the commit closes the fragment and its plan does not, or the reverse")
+            throw Refusal("the commit closes the fragment and its plan does not, or the reverse")
         }
         guard value.members == roster.content.joins.map(CommitMember.init) else {
-            throw Violation("the commit's members are not the roster's")
+            throw Refusal("the commit's members are not the roster's")
         }
         for result in commit.results
         where result.content.roster != roster.digest || result.content.id != commit.id {
-            throw Violation("a payload was made for another roster")
+            throw Refusal("a payload was made for another roster")
         }
     }
 
     /// Refuses payloads for no tiles, and sizes that no honest encoder can reach.
-    static func checkSizes(_ value: CommitValue, shape: FragmentShape) throws(Violation) {
+    static func checkSizes(_ value: CommitValue, shape: FragmentShape) throws(Refusal) {
         let owners = Set(Ownership(value.members, fragment: value.fragment, tileCount: shape.tileCount).owners)
         for payload in value.payloads {
-            guard owners.contains(payload.owner) else { throw Violation("a payload is by a member that owns no tile") }
-            guard payload.blob.byteCount <= shape.payloadBytesMax else { throw Violation("a payload is too large") }
+            guard owners.contains(payload.owner) else { throw Refusal("a payload is by a member that owns no tile") }
+            guard payload.blob.byteCount <= shape.payloadBytesMax else { throw Refusal("a payload is too large") }
         }
     }
 }

@@ -19,16 +19,16 @@ struct Commit: SignedContent {
         self.results = results
     }
 
-    init(body: [UInt8], in context: BranchContext) throws(Violation) {
+    init(body: [UInt8], in context: BranchContext) throws(Refusal) {
         let message = try decode(WireCommit.self, body)
         id = try AttemptID(fragment: message.fragment, round: message.round, attempt: message.attempt)
         valueBytes = array(message.value)
         value = try CommitValue(bytes: valueBytes, in: context)
         guard value.fragment == id.fragment, value.round == id.round else {
-            throw Violation("a commit carries the value of another round")
+            throw Refusal("a commit carries the value of another round")
         }
         guard message.results.count == value.payloads.count else {
-            throw Violation("a commit proves more or fewer payloads than it has")
+            throw Refusal("a commit proves more or fewer payloads than it has")
         }
         results = []
         for (payload, result) in zip(value.payloads, message.results) {
@@ -37,7 +37,7 @@ struct Commit: SignedContent {
                 result.content.contributors == payload.contributors,
                 result.content.id.fragment == id.fragment, result.content.id.round == id.round,
                 result.content.id.attempt <= id.attempt
-            else { throw Violation("a commit's payload is not the one that its owner signed") }
+            else { throw Refusal("a commit's payload is not the one that its owner signed") }
             results.append(result)
         }
     }
@@ -79,28 +79,28 @@ struct Final: Hashable, Sendable {
         self.acks = acks
     }
 
-    init(_ message: WireFinal, in context: BranchContext) throws(Violation) {
+    init(_ message: WireFinal, in context: BranchContext) throws(Refusal) {
         guard message.version == Self.version else {
-            throw Violation("a final commit has version \(message.version), not \(Self.version)")
+            throw Refusal("a final commit has version \(message.version), not \(Self.version)")
         }
         valueBytes = array(message.value)
         value = try CommitValue(bytes: valueBytes, in: context)
-        guard message.attempt <= Limits.attemptsMax else { throw Violation("an attempt is out of range") }
+        guard message.attempt <= Limits.attemptsMax else { throw Refusal("an attempt is out of range") }
         attempt = message.attempt
         guard (1...Limits.roundMembersMax).contains(message.acks.count) else {
-            throw Violation("a final commit has no acks or too many")
+            throw Refusal("a final commit has no acks or too many")
         }
         acks = []
         for ack in message.acks {
             guard ack.voter < Limits.roundMembersMax, acks.last.map({ $0.voter < Int(ack.voter) }) ?? true else {
-                throw Violation("a final commit's acks are not in order")
+                throw Refusal("a final commit's acks are not in order")
             }
             acks.append(Acknowledgement(voter: Int(ack.voter), signature: array(ack.signature)))
         }
     }
 
     /// Decodes a ledger record.
-    init(bytes: [UInt8], in context: BranchContext) throws(Violation) {
+    init(bytes: [UInt8], in context: BranchContext) throws(Refusal) {
         try self.init(try decode(WireFinal.self, bytes), in: context)
     }
 

@@ -70,13 +70,13 @@ struct CommitValue: Hashable, Sendable {
     func digest(in context: BranchContext) -> Digest { Digest(hashing: bytes(in: context)) }
 
     /// Decodes and checks everything that the value alone decides.
-    init(bytes: [UInt8], in context: BranchContext) throws(Violation) {
+    init(bytes: [UInt8], in context: BranchContext) throws(Refusal) {
         let message = try decode(WireCommitValue.self, bytes)
         guard message.version == Self.version else {
-            throw Violation("a commit has version \(message.version), not \(Self.version)")
+            throw Refusal("a commit has version \(message.version), not \(Self.version)")
         }
         guard message.swarmID.elementsEqual(context.swarmID.bytes), message.branch == context.branch else {
-            throw Violation("a commit is of another swarm or branch")
+            throw Refusal("a commit is of another swarm or branch")
         }
         let id = try AttemptID(fragment: message.fragment, round: message.round, attempt: 0)
         fragment = id.fragment
@@ -87,13 +87,13 @@ struct CommitValue: Hashable, Sendable {
         head = try Swarm.digest(message.head, "a commit's head")
         guard (1...Limits.roundMembersMax).contains(message.members.count),
             message.payloads.count <= message.members.count
-        else { throw Violation("a commit has no members, or too many members or payloads") }
+        else { throw Refusal("a commit has no members, or too many members or payloads") }
         members = []
         for member in message.members { members.append(try CommitMember(member)) }
         payloads = []
         for payload in message.payloads { payloads.append(try CommitPayload(payload)) }
         try checkOrder()
-        guard self.bytes(in: context) == bytes else { throw Violation("a commit is not in its one encoding") }
+        guard self.bytes(in: context) == bytes else { throw Refusal("a commit is not in its one encoding") }
     }
 
     init(
@@ -110,19 +110,19 @@ struct CommitValue: Hashable, Sendable {
         self.head = head
     }
 
-    private func checkOrder() throws(Violation) {
+    private func checkOrder() throws(Refusal) {
         for (left, right) in zip(members, members.dropFirst()) where !(left.peer < right.peer) {
-            throw Violation("a commit's members are not in order")
+            throw Refusal("a commit's members are not in order")
         }
         for (left, right) in zip(payloads, payloads.dropFirst()) where left.owner >= right.owner {
-            throw Violation("a commit's payloads are not in order")
+            throw Refusal("a commit's payloads are not in order")
         }
         for payload in payloads {
             guard payload.owner < members.count, let last = payload.contributors.positions.last,
                 last < members.count
-            else { throw Violation("a commit names a member that it does not list, or no contributor") }
+            else { throw Refusal("a commit names a member that it does not list, or no contributor") }
             for position in payload.contributors.positions where members[position].share.tokens == 0 {
-                throw Violation("a commit counts a contributor that trained nothing")
+                throw Refusal("a commit counts a contributor that trained nothing")
             }
         }
     }
@@ -142,8 +142,8 @@ extension CommitValue {
 }
 
 extension CommitMember {
-    init(_ message: WireCommitMember) throws(Violation) {
-        guard let peer = PeerID(publicKey: message.peer) else { throw Violation("a commit's member is no key") }
+    init(_ message: WireCommitMember) throws(Refusal) {
+        guard let peer = PeerID(publicKey: message.peer) else { throw Refusal("a commit's member is no key") }
         self.init(
             peer: peer, share: try TrainingShare(checkedTokens: message.tokens, steps: message.steps),
             millistepsPerSecond: message.millistepsPerSecond, rateClass: try checkedRateClass(message.rateClass),
@@ -159,7 +159,7 @@ extension CommitMember {
 }
 
 extension CommitPayload {
-    init(_ message: WireCommitPayload) throws(Violation) {
+    init(_ message: WireCommitPayload) throws(Refusal) {
         self.init(
             owner: Int(message.owner), contributors: try MemberSet(bytes: message.contributors),
             blob: try BlobReference(message.blob))

@@ -5,8 +5,8 @@ struct MemberSet: Hashable, Sendable {
 
     init(_ positions: some Sequence<Int>) { self.positions = Set(positions).sorted() }
 
-    init(bytes: some Collection<UInt8>) throws(Violation) {
-        guard bytes.count <= (Limits.roundMembersMax + 7) / 8 else { throw Violation("a member set is too long") }
+    init(bytes: some Collection<UInt8>) throws(Refusal) {
+        guard bytes.count <= (Limits.roundMembersMax + 7) / 8 else { throw Refusal("a member set is too long") }
         var positions: [Int] = []
         for (index, byte) in bytes.enumerated() {
             for bit in 0..<8 where byte >> bit & 1 == 1 { positions.append(8 * index + bit) }

@@ -27,23 +27,23 @@ extension Message {
     static let version: UInt32 = 1
 
     /// Decodes an envelope of at most `Limits.messageBytesMax` bytes; total.
-    init(bytes: [UInt8], in context: BranchContext) throws(Violation) {
-        guard bytes.count <= Limits.messageBytesMax else { throw Violation("a message is too large") }
+    init(bytes: [UInt8], in context: BranchContext) throws(Refusal) {
+        guard bytes.count <= Limits.messageBytesMax else { throw Refusal("a message is too large") }
         let envelope = try decode(WireEnvelope.self, bytes)
         guard envelope.version == Self.version else {
-            throw Violation("a message has version \(envelope.version), not \(Self.version)")
+            throw Refusal("a message has version \(envelope.version), not \(Self.version)")
         }
         guard envelope.swarmID.elementsEqual(context.swarmID.bytes) else {
-            throw Violation("it belongs to another swarm")
+            throw Refusal("it belongs to another swarm")
         }
-        guard envelope.branch == context.branch else { throw Violation("a message is of another branch") }
-        guard let message = envelope.message else { throw Violation("a message is empty or of an unknown kind") }
+        guard envelope.branch == context.branch else { throw Refusal("a message is of another branch") }
+        guard let message = envelope.message else { throw Refusal("a message is empty or of an unknown kind") }
         self = try Self.checked(message, in: context)
     }
 
     private static func checked(
         _ message: WireEnvelope.OneOf_Message, in context: BranchContext
-    ) throws(Violation) -> Message {
+    ) throws(Refusal) -> Message {
         switch message {
         case .hello(let hello):
             return .hello(
@@ -80,11 +80,11 @@ extension Message {
         }
     }
 
-    private static func joined(_ delivery: WireJoinDelivery, in context: BranchContext) throws(Violation) -> Message {
+    private static func joined(_ delivery: WireJoinDelivery, in context: BranchContext) throws(Refusal) -> Message {
         let join = try Signed<Join>(delivery.join, in: context)
         guard delivery.hasAcceptedCommit else {
             guard join.content.accepted == nil else {
-                throw Violation("a join names an accepted commit without showing it")
+                throw Refusal("a join names an accepted commit without showing it")
             }
             return .join(join, accepted: nil)
         }
@@ -92,7 +92,7 @@ extension Message {
         guard let accepted = join.content.accepted, accepted.attempt == commit.content.id.attempt,
             accepted.value == commit.content.valueDigest,
             commit.content.id.fragment == join.content.id.fragment, commit.content.id.round == join.content.id.round
-        else { throw Violation("a join shows another commit than it names as accepted") }
+        else { throw Refusal("a join shows another commit than it names as accepted") }
         return .join(join, accepted: commit)
     }
 
@@ -166,8 +166,8 @@ extension Offer {
 }
 
 extension Hold {
-    init(_ message: WireHold) throws(Violation) {
-        guard message.blobs.count <= Limits.roundMembersMax else { throw Violation("a hold names too many payloads") }
+    init(_ message: WireHold) throws(Refusal) {
+        guard message.blobs.count <= Limits.roundMembersMax else { throw Refusal("a hold names too many payloads") }
         id = try AttemptID(fragment: message.fragment, round: message.round, attempt: message.attempt)
         blobs = []
         for blob in message.blobs { blobs.append(try digest(blob, "a held payload")) }
@@ -184,8 +184,8 @@ extension Hold {
 }
 
 extension SnapshotOffer {
-    init(_ message: WireSnapshot) throws(Violation) {
-        guard message.tiles.count <= Limits.fragmentTilesMax else { throw Violation("a snapshot has too many tiles") }
+    init(_ message: WireSnapshot) throws(Refusal) {
+        guard message.tiles.count <= Limits.fragmentTilesMax else { throw Refusal("a snapshot has too many tiles") }
         fragment = try AttemptID(fragment: message.fragment, round: 1, attempt: 0).fragment
         round = RoundIndex(message.round)
         tiles = []

@@ -47,9 +47,9 @@ struct SnapshotOffer: Hashable, Sendable {
 }
 
 extension Report {
-    init(_ fragments: [WireFragmentStatus], _ members: [WireMember]) throws(Violation) {
-        guard fragments.count <= Limits.fragmentsMax else { throw Violation("a report has too many fragments") }
-        guard members.count <= Limits.toldMembersMax else { throw Violation("a report has too many members") }
+    init(_ fragments: [WireFragmentStatus], _ members: [WireMember]) throws(Refusal) {
+        guard fragments.count <= Limits.fragmentsMax else { throw Refusal("a report has too many fragments") }
+        guard members.count <= Limits.toldMembersMax else { throw Refusal("a report has too many members") }
         self.fragments = []
         for fragment in fragments {
             self.fragments.append(
@@ -59,7 +59,7 @@ extension Report {
         }
         self.members = []
         for member in members {
-            guard let peer = PeerID(publicKey: member.peer) else { throw Violation("a reported member is no key") }
+            guard let peer = PeerID(publicKey: member.peer) else { throw Refusal("a reported member is no key") }
             self.members.append(PeerAddresses(peer: peer, addresses: usableAddresses(member.addresses.map(array))))
         }
     }

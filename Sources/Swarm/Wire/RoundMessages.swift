@@ -14,10 +14,10 @@ struct AttemptID: Hashable, Sendable {
         self.attempt = attempt
     }
 
-    init(fragment: UInt32, round: UInt64, attempt: UInt32) throws(Violation) {
-        guard fragment < Limits.fragmentsMax else { throw Violation("a fragment index is out of range") }
-        guard round >= 1 else { throw Violation("no round comes before the first") }
-        guard attempt <= Limits.attemptsMax else { throw Violation("an attempt is out of range") }
+    init(fragment: UInt32, round: UInt64, attempt: UInt32) throws(Refusal) {
+        guard fragment < Limits.fragmentsMax else { throw Refusal("a fragment index is out of range") }
+        guard round >= 1 else { throw Refusal("no round comes before the first") }
+        guard attempt <= Limits.attemptsMax else { throw Refusal("an attempt is out of range") }
         self.init(FragmentIndex(Int(fragment)), RoundIndex(round), attempt)
     }
 }
@@ -37,7 +37,7 @@ struct Plan: SignedContent {
         self.closing = closing
     }
 
-    init(body: [UInt8], in context: BranchContext) throws(Violation) {
+    init(body: [UInt8], in context: BranchContext) throws(Refusal) {
         let message = try decode(WirePlan.self, body)
         id = try AttemptID(fragment: message.fragment, round: message.round, attempt: message.attempt)
         base = try digest(message.base, "a plan's base")
@@ -85,7 +85,7 @@ struct Join: SignedContent {
         self.accepted = accepted
     }
 
-    init(body: [UInt8], in context: BranchContext) throws(Violation) {
+    init(body: [UInt8], in context: BranchContext) throws(Refusal) {
         let message = try decode(WireJoin.self, body)
         id = try AttemptID(fragment: message.fragment, round: message.round, attempt: message.attempt)
         base = try digest(message.base, "a join's base")
@@ -94,7 +94,7 @@ struct Join: SignedContent {
         rateClass = try checkedRateClass(message.rateClass)
         if message.hasAccepted {
             guard message.accepted.attempt < id.attempt else {
-                throw Violation("a join names an accepted attempt that is not before its own")
+                throw Refusal("a join names an accepted attempt that is not before its own")
             }
             accepted = AcceptedValue(
                 attempt: message.accepted.attempt, value: try digest(message.accepted.value, "an accepted value"))
@@ -140,22 +140,22 @@ struct Roster: SignedContent {
         self.joins = joins
     }
 
-    init(body: [UInt8], in context: BranchContext) throws(Violation) {
+    init(body: [UInt8], in context: BranchContext) throws(Refusal) {
         let message = try decode(WireRoster.self, body)
         id = try AttemptID(fragment: message.fragment, round: message.round, attempt: message.attempt)
         base = try digest(message.base, "a roster's base")
         previousCommit = try digest(message.previousCommit, "a roster's previous commit")
         closing = message.closing
         guard (1...Limits.roundMembersMax).contains(message.joins.count) else {
-            throw Violation("a roster has no joins or too many")
+            throw Refusal("a roster has no joins or too many")
         }
         joins = []
         for join in message.joins { joins.append(try Signed<Join>(join, in: context)) }
         for join in joins where join.content.id != id || join.content.base != base {
-            throw Violation("a roster holds a join of another attempt or base")
+            throw Refusal("a roster holds a join of another attempt or base")
         }
         for (left, right) in zip(joins, joins.dropFirst()) where !(left.signer < right.signer) {
-            throw Violation("a roster's joins are not in order")
+            throw Refusal("a roster's joins are not in order")
         }
     }
 
@@ -194,14 +194,14 @@ struct OwnerResult: SignedContent {
         self.blob = blob
     }
 
-    init(body: [UInt8], in context: BranchContext) throws(Violation) {
+    init(body: [UInt8], in context: BranchContext) throws(Refusal) {
         let message = try decode(WireResult.self, body)
         id = try AttemptID(fragment: message.fragment, round: message.round, attempt: message.attempt)
         roster = try digest(message.roster, "a result's roster")
         contributors = try MemberSet(bytes: message.contributors)
         if message.hasBlob { blob = try BlobReference(message.blob) }
         guard contributors.positions.isEmpty == (blob == nil) else {
-            throw Violation("a result has contributors without a blob, or a blob without contributors")
+            throw Refusal("a result has contributors without a blob, or a blob without contributors")
         }
     }
 
@@ -228,7 +228,7 @@ struct Ack: SignedContent {
         self.value = value
     }
 
-    init(body: [UInt8], in context: BranchContext) throws(Violation) {
+    init(body: [UInt8], in context: BranchContext) throws(Refusal) {
         let message = try decode(WireAck.self, body)
         id = try AttemptID(fragment: message.fragment, round: message.round, attempt: message.attempt)
         value = try digest(message.value, "an ack's value")
@@ -246,18 +246,18 @@ struct Ack: SignedContent {
 
 extension TrainingShare {
     /// Refuses claims that could overflow a sum or divide by zero.
-    init(checkedTokens tokens: UInt64, steps: UInt64) throws(Violation) {
-        guard tokens <= Limits.shareMax, steps <= Limits.shareMax else { throw Violation("a share is out of range") }
+    init(checkedTokens tokens: UInt64, steps: UInt64) throws(Refusal) {
+        guard tokens <= Limits.shareMax, steps <= Limits.shareMax else { throw Refusal("a share is out of range") }
         guard (tokens == 0) == (steps == 0) else {
-            throw Violation("a share has tokens without steps or steps without")
+            throw Refusal("a share has tokens without steps or steps without")
         }
         self.init(tokens: tokens, steps: steps)
     }
 }
 
 extension BlobReference {
-    init(_ message: WireBlob) throws(Violation) {
-        guard message.byteCount >= 1 else { throw Violation("a blob has no bytes") }
+    init(_ message: WireBlob) throws(Refusal) {
+        guard message.byteCount >= 1 else { throw Refusal("a blob has no bytes") }
         self.init(digest: try Swarm.digest(message.digest, "a blob"), byteCount: Int(message.byteCount))
     }
 
@@ -269,7 +269,7 @@ extension BlobReference {
     }
 }
 
-func checkedRateClass(_ value: UInt32) throws(Violation) -> UInt32 {
-    guard (1...Limits.rateClassMax).contains(value) else { throw Violation("a rate class is out of range") }
+func checkedRateClass(_ value: UInt32) throws(Refusal) -> UInt32 {
+    guard (1...Limits.rateClassMax).contains(value) else { throw Refusal("a rate class is out of range") }
     return value
 }

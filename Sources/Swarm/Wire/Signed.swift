@@ -26,7 +26,7 @@ enum SignedKind: String, Hashable, Sendable {
 protocol SignedContent: Hashable, Sendable {
     static var kind: SignedKind { get }
     /// Decodes a body; signed parts inside it are verified too.
-    init(body: [UInt8], in context: BranchContext) throws(Violation)
+    init(body: [UInt8], in context: BranchContext) throws(Refusal)
     /// The one encoding of this content.
     var body: [UInt8] { get }
 }
@@ -45,17 +45,17 @@ struct Signed<Content: SignedContent>: Hashable, Sendable {
         signature = identity.sign(context.statement(Content.kind, body))
     }
 
-    init(_ message: WireSigned, in context: BranchContext) throws(Violation) {
+    init(_ message: WireSigned, in context: BranchContext) throws(Refusal) {
         guard let signer = PeerID(publicKey: message.signer) else {
-            throw Violation("a \(Content.kind)'s signer is no key")
+            throw Refusal("a \(Content.kind)'s signer is no key")
         }
         let body = array(message.body)
         let signature = array(message.signature)
         guard signer.verifies(signature: signature, of: context.statement(Content.kind, body)) else {
-            throw Violation("a \(Content.kind)'s signature does not match")
+            throw Refusal("a \(Content.kind)'s signature does not match")
         }
         content = try Content(body: body, in: context)
-        guard content.body == body else { throw Violation("a \(Content.kind) is not in its one encoding") }
+        guard content.body == body else { throw Refusal("a \(Content.kind) is not in its one encoding") }
         self.signer = signer
         self.body = body
         self.signature = signature
@@ -81,14 +81,14 @@ func encode(_ message: some SwiftProtobuf.Message) -> [UInt8] {
     return bytes
 }
 
-func decode<Message: SwiftProtobuf.Message>(_ type: Message.Type, _ bytes: [UInt8]) throws(Violation) -> Message {
+func decode<Message: SwiftProtobuf.Message>(_ type: Message.Type, _ bytes: [UInt8]) throws(Refusal) -> Message {
     guard let message = try? Message(serializedBytes: bytes) else {
-        throw Violation("a message does not decode")
+        throw Refusal("a message does not decode")
     }
     return message
 }
 
-func digest(_ bytes: some Collection<UInt8>, _ name: String) throws(Violation) -> Digest {
-    guard let digest = Digest(bytes: bytes) else { throw Violation("\(name) is no 32-byte digest") }
+func digest(_ bytes: some Collection<UInt8>, _ name: String) throws(Refusal) -> Digest {
+    guard let digest = Digest(bytes: bytes) else { throw Refusal("\(name) is no 32-byte digest") }
     return digest
 }

@@ -1,0 +1,132 @@
+import Compression
+import OuterSync
+import PeerNet
+import Testing
+
+@testable import Swarm
+
+@Suite("Messages from anywhere")
+struct MessageTests {
+    /// One real message of every kind, out of a short run with a newcomer.
+    static let samples: [[UInt8]] = {
+        let swarm = TestSwarm(nodes: 4)
+        let context = BranchContext(swarmID: swarm.swarmID, branch: NodeCore.branch)
+        for number in 0..<3 { swarm.start(number) }
+        swarm.run(until: 200) { $0.nodes[0].heads.allSatisfy { $0.round >= 10 } }
+        swarm.start(3)
+        swarm.run(until: (swarm.now - .zero).inSeconds + 3)
+        swarm.perform(.stopping, on: swarm.nodes[2])
+        var samples: [String: [UInt8]] = [:]
+        for bytes in swarm.nodes.flatMap(\.sent) {
+            guard let message = try? Message(bytes: bytes, in: context) else { continue }
+            let kind = "\(message)".prefix { $0 != "(" }
+            if samples[String(kind)].map({ $0.count < bytes.count }) ?? true { samples[String(kind)] = bytes }
+        }
+        return samples.keys.sorted().map { samples[$0]! }
+    }()
+
+    let swarm = TestSwarm(nodes: 3)
+    var context: BranchContext { BranchContext(swarmID: swarm.swarmID, branch: NodeCore.branch) }
+
+    @Test func everyKindHasARealSampleAndOneEncoding() throws {
+        #expect(Self.samples.count == 16)
+        for bytes in Self.samples {
+            #expect(try Message(bytes: bytes, in: context).bytes(in: context) == bytes)
+        }
+    }
+
+    @Test func everyTruncationIsRefused() {
+        for bytes in Self.samples {
+            for count in 0..<bytes.count {
+                let cut = Array(bytes.prefix(count))
+                guard let message = try? Message(bytes: cut, in: context) else { continue }
+                // Cut between two fields of an unsigned message: a shorter message, never the same one.
+                #expect(message.bytes(in: context) != bytes)
+            }
+        }
+    }
+
+    @Test func noChangedByteTrapsACore() {
+        for number in 0..<3 { swarm.start(number) }
+        swarm.run(until: 5)
+        let peer = swarm.nodes[1].peerID
+        for bytes in Self.samples {
+            let original = try? Message(bytes: bytes, in: context)
+            for position in stride(from: 0, to: bytes.count, by: bytes.count > 1_000 ? 5 : 1) {
+                var changed = bytes
+                changed[position] ^= UInt8(truncatingIfNeeded: 1 << (position % 8))
+                if let original, let message = try? Message(bytes: changed, in: context) {
+                    #expect(message != original || changed == bytes, "a change at \(position) goes unnoticed")
+                }
+                guard position.isMultiple(of: 23), var core = swarm.nodes[0].core else { continue }
+                var outputs: [NodeCore.Output] = []
+                core.handle(.received(from: peer, message: changed), at: swarm.now, into: &outputs)
+            }
+        }
+    }
+
+    @Test func anotherSwarmsMessageIsAnsweredByADisconnectWithTheReason() {
+        swarm.start(0)
+        swarm.start(1)
+        swarm.run(until: 1)
+        let other = BranchContext(swarmID: Digest(hashing: [0]), branch: NodeCore.branch)
+        var outputs: [NodeCore.Output] = []
+        swarm.nodes[0].core?.handle(
+            .received(from: swarm.nodes[1].peerID, message: Message.goodbye.bytes(in: other)), at: swarm.now,
+            into: &outputs)
+        #expect(outputs.contains(.disconnect(swarm.nodes[1].peerID, reason: "it belongs to another swarm")))
+        outputs = []
+        swarm.nodes[0].core?.handle(
+            .received(
+                from: swarm.nodes[1].peerID, message: [UInt8](repeating: 0, count: Limits.messageBytesMax + 1)),
+            at: swarm.now, into: &outputs)
+        #expect(outputs.contains(.disconnect(swarm.nodes[1].peerID, reason: "a message is too large")))
+    }
+}
+
+@Suite("Charters")
+struct CharterTests {
+    let founder = testIdentity(5)
+
+    @Test func aSealedCharterOpensToTheSameFields() throws {
+        var charter = testCharter(founder: founder.peerID)
+        charter.heldOut = Digest(hashing: [3])
+        let bytes = try charter.sealed(by: founder)
+        #expect(try Charter.opened(bytes) == charter)
+        #expect(Charter.swarmID(ofSealed: bytes) == Digest(hashing: bytes))
+        #expect(try charter.sealed(by: founder) == bytes)
+    }
+
+    @Test func onlyTheFounderSeals() {
+        #expect(throws: CharterError.self) { try testCharter(founder: founder.peerID).sealed(by: testIdentity(6)) }
+    }
+
+    @Test func everyTruncationAndChangedByteIsRefused() throws {
+        let bytes = try testCharter(founder: founder.peerID).sealed(by: founder)
+        for position in bytes.indices {
+            #expect(throws: CharterError.self) { try Charter.opened(Array(bytes.prefix(position))) }
+            var changed = bytes
+            changed[position] ^= 1 << (position % 8)
+            #expect(throws: CharterError.self) { try Charter.opened(changed) }
+        }
+        #expect(throws: CharterError.tooLarge) { try Charter.opened([UInt8](repeating: 0, count: 5_000)) }
+    }
+
+    @Test func fieldsOutOfRangeAreRefused() {
+        let changes: [(inout Charter) -> Void] = [
+            { $0.name = "" }, { $0.name = "two words" }, { $0.model.headWidth = 31 },
+            { $0.model.keyValueHeadCount = 3 }, { $0.model.vocabularySize = 1 }, { $0.inner.learningRate = .nan },
+            { $0.inner.beta2 = 1 }, { $0.outer.learningRate = 0 }, { $0.outer.momentum = 1 },
+            { $0.blendAlpha = 1 }, { $0.overlapSteps = $0.innerStepsPerRound }, { $0.innerStepsPerRound = 0 },
+            { $0.codec.block = 128 }, { $0.tokenBudget = 0 }, { $0.weightCap = 0.5 },
+            {
+                $0.inner.batchSequences = 1 << 16; $0.model.contextLength = 1 << 20
+            },
+        ]
+        for (number, change) in changes.enumerated() {
+            var charter = testCharter(founder: founder.peerID)
+            change(&charter)
+            #expect(throws: CharterError.self, "change \(number)") { try charter.sealed(by: founder) }
+        }
+    }
+}
