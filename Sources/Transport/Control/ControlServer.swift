@@ -67,10 +67,9 @@ package actor ControlServer {
         }
         openHandles += 1
         handle.onClosed = { self.handleClosed() }
-        // Nobody else may open it, not even between bind and a chmod.
-        let mask = umask(0o177)
         var status = handle.bind(toPath: path)
-        umask(mask)
+        // Before listen nobody can connect, so there is no moment at which others could.
+        if status == 0, chmod(path, 0o600) != 0 { status = -errno }
         handle.onConnection = { [unowned handle] in self.accept(from: handle) }
         if status == 0 { status = handle.listen(backlog: 16) }
         guard status == 0 else {
@@ -117,12 +116,12 @@ package actor ControlServer {
         handle.onEnd = { reason in self.didEnd(id, isFailure: reason != nil) }
         handle.onWritten = { _ in self.flush(id) }
         let handler = handler
-        client.task = Task(executorPreference: loop) { [self] in
+        client.task = Task { [self] in
             while let line = await nextLine(of: id), !Task.isCancelled {
                 let reply = ControlReply(server: self, client: id)
-                await withTaskExecutorPreference(globalConcurrentExecutor) { await handler(line, reply) }
+                await handler(line, reply)
             }
-            await finish(id)
+            finish(id)
         }
         if !handle.startReading() { drop(id) }
     }

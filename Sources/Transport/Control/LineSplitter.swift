@@ -1,3 +1,5 @@
+import Glibc
+
 /// Cuts a byte stream into newline-ended lines of bounded length.
 struct LineSplitter {
     private let bytesMax: Int
@@ -7,12 +9,13 @@ struct LineSplitter {
 
     /// Takes bytes and appends the lines they complete, without newlines; false if a line is too long.
     mutating func receive(_ bytes: UnsafeRawBufferPointer, into lines: inout [[UInt8]]) -> Bool {
-        var rest = bytes[...]
-        while let end = rest.firstIndex(of: UInt8(ascii: "\n")) {
-            guard partial.count + rest[..<end].count <= bytesMax else { return false }
-            lines.append(partial + rest[..<end])
+        var rest = bytes
+        while let start = rest.baseAddress, let end = memchr(start, CInt(UInt8(ascii: "\n")), rest.count) {
+            let count = UnsafeRawPointer(end) - start
+            guard partial.count + count <= bytesMax else { return false }
+            lines.append(partial + UnsafeRawBufferPointer(rebasing: rest[..<count]))
             partial = []
-            rest = rest[(end + 1)...]
+            rest = UnsafeRawBufferPointer(rebasing: rest[(count + 1)...])
         }
         guard partial.count + rest.count <= bytesMax else { return false }
         partial += rest

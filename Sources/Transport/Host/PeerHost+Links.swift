@@ -218,8 +218,9 @@ extension PeerHost {
         for link in links.values where link.closeReason == nil {
             guard let since = link.retiredAt else { continue }
             let age = now - since
-            // A second for what the peer sent before it noticed; half a minute for a long response.
-            if link.uses.isEmpty && age > .seconds(1) || age > .seconds(30) {
+            // Some round trips for what the peer sent before it noticed; half a minute for a long response.
+            let grace = min(max((link.connection.roundTrip ?? .seconds(1)) * 4, .milliseconds(100)), .seconds(5))
+            if link.uses.isEmpty && age > grace || age > .seconds(30) {
                 close(link, .local("another connection took over"))
             }
         }

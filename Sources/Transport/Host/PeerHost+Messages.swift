@@ -110,7 +110,7 @@ extension PeerHost {
             link.uses[stream] = .messagesIn(name, assembler)
             for message in messages { emit(.message(from: peer, protocol: name, bytes: message)) }
             if isConsumerBehind {
-                heldCredit.append((link, stream, bytes.count))
+                hold(bytes.count, of: stream, on: link)
             } else {
                 link.connection.consume(bytes.count, of: stream, at: now)
             }
@@ -121,6 +121,14 @@ extension PeerHost {
         case .messagesOut?, .responding?, nil:
             // Nobody should send here; without credit it ends by itself.
             break
+        }
+    }
+
+    private func hold(_ count: Int, of stream: StreamID, on link: Link) {
+        if let last = heldCredit.indices.last, heldCredit[last].stream == stream, heldCredit[last].link === link {
+            heldCredit[last].count += count
+        } else {
+            heldCredit.append((link, stream, count))
         }
     }
 

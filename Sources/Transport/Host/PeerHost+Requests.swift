@@ -140,8 +140,7 @@ extension PeerHost {
         let linkID = link.id
         link.uses[stream] = .responding(waiter: nil, queuedBytes: 0, progressAt: Loop.now)
         startTask { host in
-            // The task prefers the loop; the handler must not run there.
-            let response = await withTaskExecutorPreference(globalConcurrentExecutor) { await handler(peer, body) }
+            let response = await handler(peer, body)
             await host.respond(response, stream, linkID)
         }
     }
@@ -152,7 +151,7 @@ extension PeerHost {
         case nil: break
         case .bytes(let bytes)?: _ = await sendResponse(bytes, stream, linkID)
         case .pieces(let next)?:
-            while let piece = await withTaskExecutorPreference(globalConcurrentExecutor, operation: { await next() }) {
+            while let piece = await next() {
                 guard await sendResponse(piece, stream, linkID) else { return }
             }
         }

@@ -136,7 +136,7 @@ package actor PeerHost {
     /// Connections that the system completes before `accept`; more are refused by it.
     private static let backlog: CInt = 128
     /// How often dials, stalled requests and retired connections are looked at.
-    static let housekeepingInterval: Duration = .milliseconds(500)
+    static let housekeepingInterval: Duration = .milliseconds(250)
 
     /// A TCP handle whose end this host waits for in `stop()`.
     func makeHandle() -> StreamHandle? {
@@ -154,14 +154,15 @@ package actor PeerHost {
         for waiter in waiters { waiter.resume() }
     }
 
-    /// Runs `body` in a task of the host.
+    /// Runs `body` in a task of the host, which inherits its isolation but does not prefer its executor: handlers of
+    /// the application run on the default one.
     func startTask(_ body: @escaping @Sendable (isolated PeerHost) async -> Void) {
         guard state == .running else { return }
         let id = newID()
         // Awaited and cancelled by stop(); forgets itself at its end.
-        tasks[id] = Task(executorPreference: loop) { [self] in
+        tasks[id] = Task { [self] in
             await body(self)
-            await finishTask(id)
+            finishTask(id)
         }
     }
 

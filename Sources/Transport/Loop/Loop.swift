@@ -55,6 +55,12 @@ package final class Loop: SerialExecutor, TaskExecutor, @unchecked Sendable {
                 { context in
                     guard let loop = Loop.of(context) else { return nil }
                     loop.lock.withLock {}
+                    // Threads of the pool block signals, and a thread inherits that: here they must arrive.
+                    var signals = sigset_t()
+                    sigemptyset(&signals)
+                    sigaddset(&signals, SIGINT)
+                    sigaddset(&signals, SIGTERM)
+                    pthread_sigmask(SIG_UNBLOCK, &signals, nil)
                     uv_run(loop.uv, UV_RUN_DEFAULT)
                     return nil
                 }, context)
