@@ -32,7 +32,12 @@ extension NodeCore {
         else { return }
         let id = AttemptID(fragment, round.index, attempt)
         guard slots[SlotBook.Key(kind: .plan, id: id)] != nil else { return }
-        setProposer(Proposer(id: id, quorum: round.quorum, at: now))
+        var proposer = Proposer(id: id, quorum: round.quorum, at: now)
+        if slots[SlotBook.Key(kind: .roster, id: id)] != nil { proposer.enter(.gathering, at: now) }
+        if case .commit(let commit)? = slots[SlotBook.Key(kind: .commit, id: id)]?.message {
+            proposer.enter(.proposing(commit), at: now)
+        }
+        setProposer(proposer)
         for kind in [SlotBook.Kind.join, .roster, .result, .commit, .ack] {
             if let slot = slots[SlotBook.Key(kind: kind, id: id)] { handle(slot.message, from: me) }
         }
@@ -86,6 +91,7 @@ extension NodeCore {
         else { return }
         guard case .plan(let plan)? = slots[SlotBook.Key(kind: .plan, id: proposer.id)]?.message else { return }
         proposer.enter(.gathering, at: now)
+        proposer.rosterMade = now
         setProposer(proposer)
         let roster = Roster(
             id: proposer.id, base: round.tip.head, previousCommit: round.tip.commit, closing: plan.content.closing,
@@ -136,7 +142,7 @@ extension NodeCore {
             setProposer(proposer)
             return set(.phase(fragment), after: limits.firstDeadline * (1 << proposer.extensions))
         }
-        fragments[fragment.value].delays.result.learn(now - proposer.phaseStart)
+        if openOwners == 0 { fragments[fragment.value].delays.result.learn(now - proposer.phaseStart) }
         proposer.enter(.stepping, at: now)
         setProposer(proposer)
         computeProposal(fragment, round, roster, payloads)
