@@ -1,3 +1,4 @@
+import Checkpoint
 import Glibc
 
 /// Why a command cannot go on: one message with the cause, one sentence with the cure, and the exit code that says
@@ -81,24 +82,16 @@ package struct UserError: Error, Hashable, Sendable, CustomStringConvertible {
     package static func system(
         _ operation: String, errno number: Int32, otherwise: ExitCode = .inputOutput
     ) -> UserError {
-        let (name, cure, code): (String, String, ExitCode) =
+        let reason = SystemErrorNumber(number)
+        let code: ExitCode =
             switch number {
-            case ENOENT: ("no such file or folder", "Check the path", .noInput)
-            case EACCES, EPERM: ("permission denied", "Check the owner and mode of the path", .noPermission)
-            case EROFS: ("read-only file system", "Choose a path on a writable file system", .cannotCreate)
-            case ENOSPC:
-                ("no space left on device", "Free some space, or choose another disk, and run again", .inputOutput)
-            case EDQUOT: ("disk quota exceeded", "Free some space, or choose another disk, and run again", .inputOutput)
-            case EEXIST, ENOTEMPTY:
-                ("it exists already", "Choose another path, or move the old one away", .cannotCreate)
-            case ENOTDIR: ("a part of the path is not a folder", "Check the path", .noInput)
-            case EISDIR: ("it is a folder", "Name a file", .noInput)
-            case EADDRINUSE: ("address already in use", "Choose another port, or stop what uses it", .unavailable)
-            case EMFILE, ENFILE: ("too many open files", "Raise the limit (ulimit -n)", .temporaryFailure)
-            case ENOMEM: ("out of memory", "Free some memory and run again", .temporaryFailure)
-            case EIO: ("input/output error", "Check the device (dmesg)", .inputOutput)
-            default: (String(cString: strerror(number)), "Look up the error in errno(3)", otherwise)
+            case ENOENT, ENOTDIR, EISDIR, ELOOP: .noInput
+            case EACCES, EPERM: .noPermission
+            case EROFS, EEXIST, ENOTEMPTY, EXDEV, EBUSY, ENAMETOOLONG: .cannotCreate
+            case EADDRINUSE: .unavailable
+            case EMFILE, ENFILE, ENOMEM, EWOULDBLOCK: .temporaryFailure
+            default: otherwise
             }
-        return UserError("cannot \(operation): \(name)", cure: cure, exitCode: code)
+        return UserError("cannot \(operation): \(reason)", cure: reason.cure, exitCode: code)
     }
 }

@@ -135,9 +135,11 @@ package struct LocalTraining: Sendable {
         return try train(state, tokenizer, corpus, WorkerPool(threadCount: threads))
     }
 
+    /// Finds out before the work, not after it, that the checkpoint cannot be written: the partial folder is made, and
+    /// removed again as it is dropped.
     private func checkOut() throws(UserError) {
         guard let out = request.out else { return }
-        do { try DurableFolder.checkUnused(out) } catch { throw UserError(checkpoint: .file(error)) }
+        do { _ = try DurableFolder(path: out) } catch { throw UserError(checkpoint: .file(error)) }
     }
 
     private func startState() throws(UserError) -> (TrainingState, Tokenizer) {
