@@ -1,3 +1,4 @@
+import Checkpoint
 import Glibc
 
 /// A child process with its output in files; for the daemon in the background and for testnets.
@@ -27,6 +28,14 @@ package struct ChildProcess: Sendable {
             posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, errorPath, flags, 0o600)
         } else {
             posix_spawn_file_actions_adddup2(&actions, STDOUT_FILENO, STDERR_FILENO)
+        }
+        // Pipes and sockets that this process was given, too, are not the child's: whoever waits for their end would wait
+        // for a daemon's.
+        for name in (try? SystemFiles().list("/proc/self/fd")) ?? [] {
+            // Closing one that is closed by then is no error.
+            if let descriptor = Int32(name), descriptor > STDERR_FILENO {
+                posix_spawn_file_actions_addclose(&actions, descriptor)
+            }
         }
         var attributes = posix_spawnattr_t()
         posix_spawnattr_init(&attributes)

@@ -3,7 +3,7 @@ import Glibc
 import Testing
 
 /// A swarm of real processes on loopback, from forming it to the model.
-@Suite(.serialized) struct SwarmRunTests {
+@Suite(.serialized) struct SwarmEndToEndTests {
     let swarm: SwarmPlace
 
     init() throws { swarm = try SwarmPlace() }
