@@ -198,10 +198,16 @@ private func softmaxRow(_ visible: Int, _ limit: Int, _ row: UnsafeMutablePointe
     let offset = v_splat(largest)
     var sums = v_splat(0)
     index = 0
-    while index < visible {
-        let value = v_exp(v_load(row + index) - offset)
+    while index < whole {
+        let value = v_exp_bounded(v_load(row + index) - offset)
         sums += value
         v_store(row + index, value)
+        index += lanes
+    }
+    if whole < visible {
+        let value = v_keep_first(v_exp_bounded(v_load(row + whole) - offset), visible - whole, 0)
+        sums += value
+        v_store(row + whole, value)
         index += lanes
     }
     while index < limit {
@@ -374,13 +380,13 @@ private func softmaxGradientRow(
     let (offset, factor, pull) = (v_splat(largest), v_splat(inverse), v_splat(mean))
     var index = 0
     while index + lanes <= visible {
-        let p = v_exp(v_load(scores + index) - offset) * factor
+        let p = v_exp_bounded(v_load(scores + index) - offset) * factor
         v_store(scores + index, p)
         v_store(dScores + index, p * (v_load(dScores + index) - pull))
         index += lanes
     }
     if index < visible {
-        let p = v_keep_first(v_exp(v_load(scores + index) - offset) * factor, visible - index, 0)
+        let p = v_keep_first(v_exp_bounded(v_load(scores + index) - offset) * factor, visible - index, 0)
         let d = v_keep_first(p * (v_load(dScores + index) - pull), visible - index, 0)
         v_store(scores + index, p)
         v_store(dScores + index, d)

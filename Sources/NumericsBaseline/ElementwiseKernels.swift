@@ -104,7 +104,7 @@ package func rmsNormGradient(
 /// One vector of SiLU(gate) * up, with the sigmoid.
 @inline(__always)
 private func gated(_ gate: SIMD16<Float>, _ up: SIMD16<Float>) -> (hidden: SIMD16<Float>, sigmoid: SIMD16<Float>) {
-    let sigmoid = v_splat(1) / (v_splat(1) + v_exp(-gate))
+    let sigmoid = v_splat(1) / (v_splat(1) + v_exp_bounded(-gate))
     return (gate * sigmoid * up, sigmoid)
 }
 

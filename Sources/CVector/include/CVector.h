@@ -56,13 +56,17 @@ VECTOR_INLINE f32x16 v_muladd(f32x16 a, f32x16 b, f32x16 c) {
   return a * b + c;
 }
 
-// e^x with relative error below 2e-7 over the float range; 0 below -87.3, infinity above 88.7, NaN for NaN.
-VECTOR_INLINE f32x16 v_exp(f32x16 x) {
-  f32x16 low = (f32x16)(-87.3f), high = (f32x16)(88.7f);
-  // Comparisons are written so that a NaN passes through.
-  f32x16 bounded = x < low ? low : (x > high ? high : x);
-  f32x16 n = v_round(bounded * 1.44269504088896341f);
-  f32x16 r = v_muladd(n, (f32x16)(-0.693359375f), bounded);
+// e^x with relative error below 2e-7, for x between -87 and 88; x outside is taken for the nearer bound, NaN gives NaN.
+VECTOR_INLINE f32x16 v_exp_bounded(f32x16 x) {
+  f32x16 low = (f32x16)(-87.0f), high = (f32x16)(88.0f);
+  // Written so that a NaN passes through.
+  x = x < low ? low : x;
+  x = x > high ? high : x;
+  // Adding 1.5 * 2^23 rounds to an integer n, which then stands in the low bits of the sum.
+  f32x16 magic = (f32x16)(12582912.0f);
+  f32x16 shifted = v_muladd(x, (f32x16)(1.44269504088896341f), magic);
+  f32x16 n = shifted - magic;
+  f32x16 r = v_muladd(n, (f32x16)(-0.693359375f), x);
   r = v_muladd(n, (f32x16)(2.12194440e-4f), r);
   f32x16 p = (f32x16)(1.9875691500e-4f);
   p = v_muladd(p, r, (f32x16)(1.3981999507e-3f));
@@ -71,14 +75,15 @@ VECTOR_INLINE f32x16 v_exp(f32x16 x) {
   p = v_muladd(p, r, (f32x16)(1.6666665459e-1f));
   p = v_muladd(p, r, (f32x16)(5.0000001201e-1f));
   p = v_muladd(p, r * r, r) + 1.0f;
-  // 2^n in two steps, since n reaches 128. A NaN gives an arbitrary n, and NaN times anything is NaN.
-  i32x16 exponent = v_to_int(n == n ? n : (f32x16)(0.0f));
-  i32x16 half = exponent >> 1;
-  f32x16 first = (f32x16)((half + 127) << 23);
-  f32x16 second = (f32x16)((exponent - half + 127) << 23);
-  f32x16 result = p * first * second;
-  result = x < low ? (f32x16)(0.0f) : result;
-  return x > high ? (f32x16)(__builtin_inff()) : result;
+  // n << 23 moves n into the exponent and everything else out; a multiplication, since NaN must stay NaN.
+  return p * (f32x16)(((i32x16)shifted << 23) + (127 << 23));
+}
+
+// The same for every x: 0 below -87, infinity above 88.
+VECTOR_INLINE f32x16 v_exp(f32x16 x) {
+  f32x16 result = v_exp_bounded(x);
+  result = x < (f32x16)(-87.0f) ? (f32x16)(0.0f) : result;
+  return x > (f32x16)(88.0f) ? (f32x16)(__builtin_inff()) : result;
 }
 
 // x in the first `count` lanes, `fill` in the rest.
