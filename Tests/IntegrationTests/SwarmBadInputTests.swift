@@ -51,7 +51,7 @@ import Testing
     @Test func `No text to train on`() throws {
         let invite = try swarm.formSwarm(home("founder"), tokens: endless)
         try swarm.place.write("tiny/a.txt", "too short")
-        try swarm.makeHome("nothing", domain: swarm["none/**"])
+        try swarm.makeHome("nothing", domain: swarm["missing/**"])
         try swarm.makeHome("little", domain: swarm["tiny/**"])
         try swarm.makeHome("none")
         try swarm.place.write("none/config.yaml", "listen: /ip4/127.0.0.1/tcp/0\n")

@@ -137,7 +137,10 @@ final class SwarmPlace {
     /// Sends SIGKILL to the node of a home and returns once it is gone.
     func killNode(_ home: String) {
         for id in Self.processes(naming: place[home]) { kill(id, SIGKILL) }
-        for _ in 0..<500 where !Self.processes(naming: place[home]).isEmpty { Self.pause() }
+        for _ in 0..<500 {
+            guard !Self.processes(naming: place[home]).isEmpty else { return }
+            Self.pause()
+        }
     }
 }
 
