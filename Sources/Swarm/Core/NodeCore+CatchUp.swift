@@ -117,8 +117,6 @@ extension NodeCore {
 
     mutating func continueSnapshot(_ fragment: FragmentIndex, _ round: RoundIndex, _ manifest: SnapshotManifest) {
         if manifest.tiles.allSatisfy({ shelf.isHeld($0.digest) }) {
-            // A durable head must never be newer than the ledger on disk.
-            guard round <= fragments[fragment.value].durableRound else { return }
             fragments[fragment.value].following = .installing(round, manifest)
             discardCandidates(fragment, except: nil)
             return compute(

@@ -212,10 +212,6 @@ extension NodeCore {
             return violation(peer, signer: result.signer, "a result is too large")
         }
         guard round.results[position] == nil else { return }
-        if let proposer = round.proposer, proposer.phase != .gathering, let made = proposer.rosterMade {
-            // Too late for this attempt: the next deadline must be longer.
-            fragments[id.fragment.value].delays.result.learn(now - made)
-        }
         fragments[id.fragment.value].round?.results[position] = result
         progressed(id)
         if let blob = result.content.blob {

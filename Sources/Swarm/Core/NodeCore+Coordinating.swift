@@ -32,12 +32,7 @@ extension NodeCore {
         else { return }
         let id = AttemptID(fragment, round.index, attempt)
         guard slots[SlotBook.Key(kind: .plan, id: id)] != nil else { return }
-        var proposer = Proposer(id: id, quorum: round.quorum, at: now)
-        if slots[SlotBook.Key(kind: .roster, id: id)] != nil { proposer.enter(.gathering, at: now) }
-        if case .commit(let commit)? = slots[SlotBook.Key(kind: .commit, id: id)]?.message {
-            proposer.enter(.proposing(commit), at: now)
-        }
-        setProposer(proposer)
+        setProposer(Proposer(id: id, quorum: round.quorum, at: now))
         for kind in [SlotBook.Kind.join, .roster, .result, .commit, .ack] {
             if let slot = slots[SlotBook.Key(kind: kind, id: id)] { handle(slot.message, from: me) }
         }
@@ -91,7 +86,6 @@ extension NodeCore {
         else { return }
         guard case .plan(let plan)? = slots[SlotBook.Key(kind: .plan, id: proposer.id)]?.message else { return }
         proposer.enter(.gathering, at: now)
-        proposer.rosterMade = now
         setProposer(proposer)
         let roster = Roster(
             id: proposer.id, base: round.tip.head, previousCommit: round.tip.commit, closing: plan.content.closing,
@@ -142,7 +136,7 @@ extension NodeCore {
             setProposer(proposer)
             return set(.phase(fragment), after: limits.firstDeadline * (1 << proposer.extensions))
         }
-        if openOwners == 0 { fragments[fragment.value].delays.result.learn(now - proposer.phaseStart) }
+        fragments[fragment.value].delays.result.learn(now - proposer.phaseStart)
         proposer.enter(.stepping, at: now)
         setProposer(proposer)
         computeProposal(fragment, round, roster, payloads)

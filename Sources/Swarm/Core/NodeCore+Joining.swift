@@ -25,6 +25,7 @@ extension NodeCore {
         for slot in joins {
             guard case .join(let join, _) = slot.message else { continue }
             round.voter.promise(join.content.id.attempt)
+            round.highestAttempt = join.content.id.attempt
             round.snapshot = .unavailable  // the copy died with the process
         }
         for slot in slots.slots(.accepted, fragment, round.index) + slots.slots(.commit, fragment, round.index) {
@@ -32,7 +33,6 @@ extension NodeCore {
             let key = SlotBook.Key(kind: .ack, id: commit.content.id)
             if commit.signer != me || slots[key] != nil { round.voter.accept(commit) }
         }
-        round.highestAttempt = round.voter.promised
         if round.highestAttempt != nil { round.dueSince = now }
         fragments[fragment.value].round = round
         // What an ack or a result on disk vouches for is kept, and others may still ask for it.

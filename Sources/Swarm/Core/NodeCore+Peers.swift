@@ -8,13 +8,11 @@ extension NodeCore {
     mutating func connected(_ peer: PeerID, _ addresses: [Multiaddr]) {
         guard peer != me else { return }
         peers.update(peer) { entry in
-            entry.isLeaving = false
-            entry.wasUseless = false
-            if !entry.isConnected {
-                entry.incarnation = nil
-                entry.reports = []
-            }
             entry.isConnected = true
+            entry.isLeaving = false
+            entry.incarnation = nil
+            entry.reports = []
+            entry.wasUseless = false
             for address in addresses where !entry.addresses.contains(address) {
                 if entry.addresses.count < Limits.addressesPerPeerMax { entry.addresses.append(address) }
             }
@@ -62,7 +60,7 @@ extension NodeCore {
 
     mutating func tellStatus() {
         if let peer = peers.members.randomElement(using: &random) { send(.status(report()), to: peer) }
-        for peer in peers.known.filter({ peers[$0]?.isConnected == false }).prefix(Limits.dialedPeersMax) { dial(peer) }
+        for peer in peers.known { dial(peer) }
         set(.status, after: limits.statusInterval)
     }
 
@@ -76,7 +74,7 @@ extension NodeCore {
         guard hello.report.fragments.count == fragments.count else {
             return violation(peer, signer: peer, "a hello tells of another number of fragments")
         }
-        let isNews = peers[peer]?.incarnation != hello.incarnation
+        let isNews = peers[peer]?.incarnation == nil
         let known = peers[peer]?.addresses
         peers.update(peer) { entry in
             entry.incarnation = hello.incarnation

@@ -23,8 +23,6 @@ struct Proposer: Sendable {
     var phase = Phase.collecting
     /// When the phase began, for learning how long it takes.
     var phaseStart: Moment
-    /// When the roster was made, for learning how long results take.
-    var rosterMade: Moment?
     /// The phase's deadline has passed: go on with what is there.
     var isOverdue = false
     /// How often an empty selection has been given more time.
