@@ -114,7 +114,7 @@ struct DemoSwarm {
             commands.append(
                 try DemoNode.start(
                     ["node", "start", "--home", nodes[Self.killedNode].home.path],
-                    logPath: nodes[Self.killedNode].home.path + ".log"))
+                    logPath: nodes[Self.killedNode].home.path + ".restart.log"))
             show("node \(Self.killedNode) starts again")
         }
     }
