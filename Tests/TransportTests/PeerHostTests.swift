@@ -221,10 +221,11 @@ import Transport
             await right.acceptMessages(on: Self.messages, messageBytesMax: 10)
             let leftAddresses = try await left.start()
             let rightAddresses = try await right.start()
-            async let first = left.connect(to: rightAddresses.map { $0.encapsulating(p2p: right.peerID) })
-            async let second = right.connect(to: leftAddresses.map { $0.encapsulating(p2p: left.peerID) })
-            #expect(try await first == right.peerID)
-            #expect(try await second == left.peerID)
+            // Tasks that are awaited here: `async let` with typed throws corrupts the task's memory on Swift 6.3.1.
+            let first = Task { try await left.connect(to: rightAddresses.map { $0.encapsulating(p2p: right.peerID) }) }
+            let second = Task { try await right.connect(to: leftAddresses.map { $0.encapsulating(p2p: left.peerID) }) }
+            #expect(try await first.value == right.peerID)
+            #expect(try await second.value == left.peerID)
             // Both directions work at once, and the surplus connection goes without anyone being disconnected.
             await left.send([1], to: right.peerID, on: Self.messages)
             await right.send([2], to: left.peerID, on: Self.messages)
