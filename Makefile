@@ -1,13 +1,14 @@
 # make build   the release binary: build/atoll
 # make demo    four nodes train one model on this machine, about six minutes
 # make test    everything that CI runs
+# make integration  the real binary on good and bad input (some minutes)
 # make check   by hand before an issue is closed: debug tests, thread and address sanitizers
 # make interop against other implementations (needs PyPI)
 
 SWIFT_TEST_FLAGS = -c release -Xswiftc -enable-testing --scratch-path .build-test
 export SWIFT_BACKTRACE = enable=no
 
-.PHONY: build demo test check interop format clean
+.PHONY: build demo test integration check interop format clean
 
 build:
 	@.ci/prerequisites
@@ -22,11 +23,15 @@ demo: build
 test:
 	@.ci/prerequisites
 	swift format lint --strict --recursive --configuration .swift-format Package.swift Sources Tests node
-	swift test $(SWIFT_TEST_FLAGS) --skip SeedTests
+	swift test $(SWIFT_TEST_FLAGS) --skip SeedTests --skip IntegrationTests
 	# By themselves: they keep every core busy, and tests that wait for sockets would starve beside them.
 	swift test $(SWIFT_TEST_FLAGS) --skip-build --filter SeedTests
 
-check:
+integration:
+	@.ci/prerequisites
+	swift test $(SWIFT_TEST_FLAGS) --no-parallel --filter IntegrationTests
+
+check: integration
 	@.ci/prerequisites
 	swift test --scratch-path .build-debug
 	swift test --scratch-path .build-tsan --sanitize=thread --skip IntegrationTests
