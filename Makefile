@@ -1,5 +1,5 @@
 # make build   the release binary: build/atoll
-# make demo    four nodes train one model on this machine, about six minutes
+# make demo    four nodes train one model on this machine
 # make test    everything that CI runs
 # make integration  the real binary on good and bad input (some minutes)
 # make check   by hand before an issue is closed: debug tests, thread and address sanitizers

@@ -14,7 +14,7 @@ struct TestnetCommand: AsyncParsableCommand {
             abstract:
                 "Four nodes train one model over loopback, one is killed and comes back; compare with one process.",
             discussion: """
-                Takes about six minutes on two cores. Leaves checkpoint/, merged/ and report.json in the output folder.
+                Takes some minutes. Leaves checkpoint/, merged/ and report.json in the output folder.
 
                 Example:
                   atoll testnet demo --out build/demo

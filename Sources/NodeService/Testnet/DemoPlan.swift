@@ -27,7 +27,7 @@ package struct DemoPlan: Sendable {
         self.trainsAlone = trainsAlone
     }
 
-    /// The swarm's specification: nano, with the fragments, rates and overlap that docs/learning.md measures.
+    /// The swarm's specification: nano, with the default rates and overlap.
     var specification: SwarmSpecification {
         var specification = SwarmSpecification()
         specification.name = "demo"
