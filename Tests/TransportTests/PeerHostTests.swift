@@ -205,7 +205,7 @@ import Transport
             await right.acceptMessages(on: Self.messages, messageBytesMax: 10)
             let leftAddresses = try await left.start()
             let rightAddresses = try await right.start()
-            // Tasks that are awaited here: `async let` with typed throws corrupts the task's memory on Swift 6.3.1.
+            // Tasks, not `async let`: with it this test ended in a double free in release builds; the cause is not found.
             let first = Task { try await left.connect(to: rightAddresses.map { $0.encapsulating(p2p: right.peerID) }) }
             let second = Task { try await right.connect(to: leftAddresses.map { $0.encapsulating(p2p: left.peerID) }) }
             #expect(try await first.value == right.peerID)
