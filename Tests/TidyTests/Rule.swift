@@ -10,6 +10,8 @@ struct Rule: Sendable {
     let holds: @Sendable (_ module: String) -> Bool
     /// Whether a blanked line breaks it.
     let isBroken: @Sendable (_ code: String) -> Bool
+    /// Whether tests are held to it too.
+    var coversTests = false
 
     init(
         _ name: String, _ advice: String, in holds: @escaping @Sendable (String) -> Bool = { _ in true },
@@ -34,6 +36,14 @@ struct Rule: Sendable {
     /// What may talk to a terminal.
     static let printers: Set<String> = ["node"]
 
+    /// Optimized code of Swift 6.3 may free the memory of several `async let` in the wrong order, which corrupts the
+    /// heap (swiftlang/swift#81771).
+    static var asyncLet: Rule {
+        var rule = Rule("async let", "start a Task and await its value", words: ["async let"])
+        rule.coversTests = true
+        return rule
+    }
+
     static let all: [Rule] = [
         Rule(
             "wall clock", "time is passed in as a Moment",
@@ -56,6 +66,7 @@ struct Rule: Sendable {
         Rule("force unwrap", "bind with guard let", when: { hasForceUnwrap($0) }),
         Rule("@unchecked Sendable", "list it here with its reason", words: ["@unchecked Sendable"]),
         Rule("nonisolated(unsafe)", "list it here with its reason", words: ["nonisolated(unsafe)"]),
+        .asyncLet,
         Rule("@preconcurrency", "isolate properly", words: ["@preconcurrency"]),
         Rule(
             "public", "package is the widest access between our modules",
@@ -67,7 +78,7 @@ struct Rule: Sendable {
             }),
         Rule(
             "concurrency in a pure layer", "cores run to completion; drivers own tasks", in: { pure.contains($0) },
-            words: ["Task {", "Task.detached", "Thread(", "DispatchQueue", "pthread_", "async let", "await "]),
+            words: ["Task {", "Task.detached", "Thread(", "DispatchQueue", "pthread_", "await "]),
     ]
 }
 

@@ -68,6 +68,22 @@ import Transport
         #expect(await stop(left, right))
     }
 
+    @Test func aConsumerThatLagsHoldsTheSenderBackAndLosesNothing() async throws {
+        var limits = HostLimits()
+        limits.waitingEventsMax = 8
+        let (left, right) = (makeHost(1), makeHost(2, limits: limits))
+        await right.acceptMessages(on: Self.messages, messageBytesMax: 70_000)
+        try await join(left, right)
+        for index in 0..<100 {
+            await left.send([UInt8](repeating: UInt8(index), count: 20_000), to: right.peerID, on: Self.messages)
+        }
+        // Two megabytes do not fit the window that is granted: the rest waits at the sender.
+        _ = try await left.ping(right.peerID)
+        #expect(await right.traffic().bytesReceived < 1_000_000)
+        for index in 0..<100 { #expect(await right.message() == [UInt8](repeating: UInt8(index), count: 20_000)) }
+        #expect(await stop(left, right))
+    }
+
     @Test func aPeerThatDoesNotTakeItsMessagesIsDropped() async throws {
         var limits = HostLimits()
         limits.messageQueueBytesMax = 1 << 20
@@ -124,10 +140,12 @@ import Transport
         await left.acceptMessages(on: Self.messages, messageBytesMax: 100)
         try await join(left, right)
         for request in [[], [UInt8(1)]] {
-            async let answer = left.request(request, to: right.peerID, on: Self.blobs, responseBytesMax: 32 << 20)
+            let answer = Task {
+                try await left.request(request, to: right.peerID, on: Self.blobs, responseBytesMax: 32 << 20)
+            }
             await right.send([7], to: left.peerID, on: Self.messages)
             #expect(await left.message() == [7])
-            #expect(try await answer == blob)
+            #expect(try await answer.value == blob)
         }
         await #expect(throws: RequestError.responseTooLarge(bytesMax: 1 << 20)) {
             _ = try await left.request([], to: right.peerID, on: Self.blobs, responseBytesMax: 1 << 20)
@@ -205,7 +223,6 @@ import Transport
             await right.acceptMessages(on: Self.messages, messageBytesMax: 10)
             let leftAddresses = try await left.start()
             let rightAddresses = try await right.start()
-            // Tasks, not `async let`: with it this test ended in a double free in release builds; the cause is not found.
             let first = Task { try await left.connect(to: rightAddresses.map { $0.encapsulating(p2p: right.peerID) }) }
             let second = Task { try await right.connect(to: leftAddresses.map { $0.encapsulating(p2p: left.peerID) }) }
             #expect(try await first.value == right.peerID)
@@ -269,6 +286,23 @@ import Transport
     }
 
     private func port(of address: Multiaddr) -> UInt16 { address.tcpEndpoint?.port ?? 0 }
+
+    @Test func stoppingWhileBusyLeavesNothing() async throws {
+        let (left, right) = (makeHost(1), makeHost(2))
+        let gate = Gate()
+        await right.serve(Self.blobs, requestBytesMax: 10) { _, _ in
+            await gate.wait()
+            return .bytes([UInt8](repeating: 0, count: 1 << 20))
+        }
+        try await join(left, right)
+        let request = Task { try await left.request([1], to: right.peerID, on: Self.blobs, responseBytesMax: 1 << 20) }
+        await gate.reached()
+        let stopped = Task { await left.stop() }
+        await #expect(throws: RequestError.disconnected("this node is stopping")) { _ = try await request.value }
+        await stopped.value
+        await gate.open()
+        #expect(await stop(left, right))
+    }
 }
 
 /// Lets a test hold a handler back.
