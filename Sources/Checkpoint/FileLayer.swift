@@ -1,4 +1,5 @@
 import Glibc
+import Synchronization
 
 /// The file operations that durable writing is made of; tests put a layer that fails, tears and dies in its place.
 package protocol FileLayer: Sendable {
@@ -138,16 +139,22 @@ func splitPath(_ path: String) -> (folder: String, name: String) {
     return (folder, String(decoding: bytes[(slash + 1)...], as: UTF8.self))
 }
 
-/// A name beside `name` that nobody else uses: hidden, and with the process id, so that what a killed process left
-/// can be told from what a living one writes.
-func partialName(_ name: String) -> String { ".\(name).\(getpid()).partial" }
+/// A name beside `name` that nobody else uses, no other thread either: hidden, with a number of its own, and with the
+/// process id, so that what a killed process left can be told from what a living one writes.
+func partialName(_ name: String) -> String {
+    let number = partialCount.add(1, ordering: .relaxed).newValue
+    return ".\(name).\(number).\(getpid()).partial"
+}
+
+/// Partial outputs that this process has named.
+private let partialCount = Atomic<Int>(0)
 
 /// The names in `names` that are partial outputs of `name` whose process no longer lives.
 func stalePartials(of name: String, among names: [String]) -> [String] {
     names.filter { candidate in
-        guard candidate.hasPrefix(".\(name)."), candidate.hasSuffix(".partial"),
-            let process = pid_t(candidate.dropFirst(name.utf8.count + 2).dropLast(".partial".utf8.count))
-        else { return false }
+        guard candidate.hasPrefix(".\(name)."), candidate.hasSuffix(".partial") else { return false }
+        let numbers = candidate.dropFirst(name.utf8.count + 2).dropLast(".partial".utf8.count).split(separator: ".")
+        guard numbers.count == 2, Int(numbers[0]) != nil, let process = pid_t(numbers[1]) else { return false }
         return process > 0 && process != getpid() && kill(process, 0) != 0 && errno == ESRCH
     }
 }

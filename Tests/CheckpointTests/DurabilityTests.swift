@@ -45,10 +45,22 @@ private func read(_ path: String) throws -> [UInt8] { try DurableFile.read(path,
 
     @Test func whatAKilledProcessLeftIsRemoved() throws {
         // No process has this id: it is above the kernel's largest.
-        try DurableFile.write([7], to: scratch[".a.99999999.partial"])
-        try DurableFile.write([7], to: scratch[".ab.99999999.partial"])
+        try DurableFile.write([7], to: scratch[".a.1.99999999.partial"])
+        try DurableFile.write([7], to: scratch[".a.b.1.99999999.partial"])
         try DurableFile.write([1], to: scratch["a"])
-        #expect(scratch.names == [".ab.99999999.partial", "a"])
+        #expect(scratch.names == [".a.b.1.99999999.partial", "a"])
+    }
+
+    @Test func twoWritersOfOneFileDoNotDisturbEachOther() throws {
+        var first = try DurableWriter(path: scratch["a"])
+        var second = try DurableWriter(path: scratch["a"])
+        try first.append([1])
+        try second.append([2, 2])
+        try first.commit()
+        #expect(try read(scratch["a"]) == [1])
+        try second.commit()
+        #expect(try read(scratch["a"]) == [2, 2])
+        #expect(scratch.names == ["a"])
     }
 
     @Test func errorsNameThePathTheReasonAndTheCure() throws {
@@ -112,6 +124,7 @@ private func read(_ path: String) throws -> [UInt8] { try DurableFile.read(path,
         try publish(scratch["other"], layer: healthy)
         for index in 0..<healthy.operationCount {
             try? publish(scratch["out"], layer: FaultyFiles(failing: index))
+            try scratch.killWriters()
             let names = try? SystemFiles().list(scratch["out"])
             #expect(names == nil || names == ["x", "y"])
             if names == nil {

@@ -104,6 +104,15 @@ final class ScratchFolder {
     /// The names in the folder, hidden ones too.
     var names: [String] { (try? SystemFiles().list(path)) ?? [] }
 
+    /// What this process left unfinished looks from now on as if a process had left it that is gone.
+    func killWriters() throws {
+        for name in names where name.hasSuffix(".\(getpid()).partial") {
+            // No process has this id: it is above the kernel's largest.
+            let orphan = name.dropLast(".\(getpid()).partial".utf8.count) + ".99999999.partial"
+            try SystemFiles().rename(self[name], to: self[String(orphan)])
+        }
+    }
+
     private static func remove(_ path: String) {
         for name in (try? SystemFiles().list(path)) ?? [] {
             let entry = "\(path)/\(name)"

@@ -36,7 +36,7 @@ enum Layers {
     /// Foreign modules and who may import them. Glibc is libm and files: the protocol layers have no use for either.
     static let foreign: [String: Set<String>] = [
         "Glibc": Set(order).subtracting(["PeerNet", "Swarm", "OuterSync", "Simulation"]),
-        "Synchronization": ["Numerics", "Transport", "NodeService", "node"],
+        "Synchronization": ["Numerics", "Checkpoint", "Transport", "NodeService", "node"],
         "SwiftProtobuf": ["PeerNet", "Swarm", "NodeService"],
         "Collections": ["PeerNet", "Swarm", "OuterSync", "Transport", "Simulation", "NodeService"],
         "Foundation": ["NodeService", "node"],
