@@ -53,8 +53,7 @@ final class ScratchFolder: Sendable {
     }
 
     @Test func `blobs are addressed by content, served by range and dropped`() throws {
-        let blobs = BlobFolder(path: folder.path + "/blobs")
-        try blobs.create()
+        let blobs = try BlobFolder(opening: folder.path + "/blobs")
         let digest = try blobs.write([1, 2, 3, 4])
         #expect(digest == Digest(hashing: [1, 2, 3, 4]))
         #expect(blobs.read(digest) == [1, 2, 3, 4])
@@ -64,6 +63,24 @@ final class ScratchFolder: Sendable {
         #expect(blobs.read(digest, offset: .max, byteCountMax: 1) == [])
         blobs.drop(digest)
         #expect(blobs.read(digest) == nil)
+    }
+
+    @Test func `a sweep deletes what an earlier run left and nothing of this one`() throws {
+        let path = folder.path + "/blobs"
+        let earlier = try BlobFolder(opening: path)
+        let (kept, asked, rewritten, forgotten) = (
+            try earlier.write([1]), try earlier.write([2]), try earlier.write([3]), try earlier.write([4])
+        )
+        let blobs = try BlobFolder(opening: path)
+        #expect(blobs.holds(asked, byteCount: 1))
+        // Jobs that run beside the core write blobs that it does not know yet.
+        #expect(try blobs.write([3]) == rewritten)
+        let new = try blobs.write([5])
+        blobs.sweep(keeping: [kept])
+        #expect([kept, asked, rewritten, new].allSatisfy { blobs.read($0) != nil })
+        #expect(blobs.read(forgotten) == nil)
+        blobs.sweep(keeping: [])
+        #expect(blobs.read(kept) != nil, "one sweep is all that a start has")
     }
 
     @Test func `a blob request is 48 bytes and nothing else`() {

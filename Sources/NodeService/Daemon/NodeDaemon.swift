@@ -105,7 +105,7 @@ package actor NodeDaemon {
         runLog = try RunLog(path: setup.folder.runLogPath)
         workshop = SwarmWorkshop(
             layout: setup.layout, codec: setup.codec, rule: setup.outerRule, heads: setup.heads,
-            blobs: setup.folder.blobs,
+            blobs: setup.blobs,
             headFolder: setup.folder.heads(layout: setup.layout), executor: ThreadExecutor())
         training = TrainingThread(
             progress: setup.recovered.progress, bases: setup.trainerBases, committedTokens: core.status.committedTokens,
@@ -255,7 +255,7 @@ extension NodeDaemon {
                     }
                 case .pruneSlots(let fragment, let round): try await setup.journal.pruneSlots(fragment, through: round)
                 case .dropBlob(let digest): await setup.disk.drop(digest)
-                case .keepBlobs(let digests): try await setup.disk.keepOnly(digests)
+                case .keepBlobs(let digests): await setup.disk.keepOnly(digests)
                 case .saveState(let sections, let progress, let bases):
                     await saveState(sections, progress: progress, bases: bases)
                 }

@@ -26,6 +26,7 @@ struct NodeSetup: Sendable {
     /// Whether the node has nothing of its own to train on yet: it neither founded the swarm nor trained for it before.
     let startsFromOthers: Bool
     let journal: SwarmJournal
+    let blobs: BlobFolder
     let disk: SwarmDisk
     let corpus: Corpus
     let makeTrainer: @Sendable () throws(TrainingFailure) -> any FragmentTrainer
@@ -48,11 +49,11 @@ struct NodeSetup: Sendable {
             weightCap: Double(charter.weightCap))
         corpus = try Self.openCorpus(configuration, home: home, model: model, charter: charter)
 
-        try folder.blobs.create()
+        blobs = try BlobFolder(opening: folder.blobsPath)
         try folder.heads(layout: layout).create()
         let storageThread = ThreadExecutor()
         journal = try SwarmJournal(path: folder.journalPath, executor: storageThread)
-        disk = SwarmDisk(folder: folder, charter: record.sealedCharter, executor: storageThread)
+        disk = SwarmDisk(folder: folder, blobs: blobs, charter: record.sealedCharter, executor: storageThread)
         let contents = journal.opened
         incarnation = contents.incarnation
 

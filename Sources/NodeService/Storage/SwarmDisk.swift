@@ -7,37 +7,34 @@ import Swarm
 actor SwarmDisk {
     private let executor: ThreadExecutor
     private let folder: SwarmFolder
+    private let blobs: BlobFolder
     /// Served and kept whatever the core asks for: the charter.
     private let charter: [UInt8]
     private let charterDigest: Digest
 
     nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
 
-    init(folder: SwarmFolder, charter: [UInt8], executor: ThreadExecutor) {
+    init(folder: SwarmFolder, blobs: BlobFolder, charter: [UInt8], executor: ThreadExecutor) {
         self.folder = folder
+        self.blobs = blobs
         self.charter = charter
         self.executor = executor
         charterDigest = Digest(hashing: charter)
     }
 
-    func holds(_ digest: Digest, byteCount: Int) -> Bool { folder.blobs.holds(digest, byteCount: byteCount) }
+    func holds(_ digest: Digest, byteCount: Int) -> Bool { blobs.holds(digest, byteCount: byteCount) }
 
-    func store(_ bytes: [UInt8]) throws -> Digest { try folder.blobs.write(bytes) }
+    func store(_ bytes: [UInt8]) throws -> Digest { try blobs.write(bytes) }
 
-    func drop(_ digest: Digest) { folder.blobs.drop(digest) }
+    func drop(_ digest: Digest) { blobs.drop(digest) }
 
-    /// Deletes every blob but these.
-    func keepOnly(_ digests: [Digest]) throws {
-        let kept = Set(digests.map(\.description))
-        for name in try SystemFiles().list(folder.blobs.path) where !kept.contains(name) {
-            try SystemFiles().removeFile("\(folder.blobs.path)/\(name)")
-        }
-    }
+    /// Deletes every blob of earlier runs but these.
+    func keepOnly(_ digests: [Digest]) { blobs.sweep(keeping: digests) }
 
     /// The answer to a peer's request; nil if the blob is not here.
     func answer(_ request: BlobRequest) -> [UInt8]? {
         if request.digest == charterDigest { return request.offset == 0 ? charter : nil }
-        return folder.blobs.read(request.digest, offset: request.offset, byteCountMax: request.byteCountMax)
+        return blobs.read(request.digest, offset: request.offset, byteCountMax: request.byteCountMax)
     }
 
     /// Replaces the local snapshot, atomically: trainer state, progress and bases belong together.

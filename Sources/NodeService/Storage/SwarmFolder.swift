@@ -1,6 +1,7 @@
 import Checkpoint
 import Compression
 import Glibc
+import Numerics
 import OuterSync
 
 /// What one node keeps of one swarm, under `swarms/<id>` of its home.
@@ -22,7 +23,8 @@ struct SwarmFolder: Sendable {
     /// One line of JSON per event.
     var runLogPath: String { "\(path)/run.jsonl" }
     /// The content-addressed payloads and snapshot tiles.
-    var blobs: BlobFolder { BlobFolder(path: "\(path)/blobs") }
+    var blobsPath: String { "\(path)/blobs" }
+
     /// Runs `body`; a damaged file of this folder becomes an error that says how the node gets on without it.
     func explainingDamage<Value>(_ body: () throws -> Value) throws -> Value {
         do { return try body() } catch CheckpointError.damaged(let file, let reason) where file.hasPrefix(path) {
@@ -38,19 +40,23 @@ struct SwarmFolder: Sendable {
     func heads(layout: FragmentLayout) -> HeadFolder { HeadFolder(path: "\(path)/heads", layout: layout) }
 }
 
-/// Blobs as files named by their digest. Every call does its own file operations; nothing is cached.
+/// Blobs as files named by their digest, for every thread of one process.
 struct BlobFolder: BlobStore, Sendable {
     /// The folder's path.
     let path: String
+    /// Names that an earlier run left and that this one has not used: what a sweep may delete. A blob that was asked for
+    /// or written meanwhile, by whatever thread, is no longer among them.
+    private let leftovers: Lock<Set<String>>
 
     /// No blob is larger: a tile of a snapshot is half a MiB, a payload less than its fragment.
     static let blobBytesMax = 1 << 31
 
-    /// Names the folder; `create` makes it.
-    init(path: String) { self.path = path }
-
-    /// Creates the folder.
-    func create() throws(FileError) { try createFolders(path) }
+    /// Opens the folder and creates it if need be; nobody else may write into it meanwhile.
+    init(opening path: String) throws(FileError) {
+        try createFolders(path)
+        self.path = path
+        leftovers = Lock(Set(try SystemFiles().list(path)))
+    }
 
     private func file(_ digest: Digest) -> String { "\(path)/\(digest)" }
 
@@ -59,10 +65,21 @@ struct BlobFolder: BlobStore, Sendable {
         try? DurableFile.read(file(digest), byteCountMax: Self.blobBytesMax)
     }
 
-    /// Whether a blob of this size is here.
+    /// Whether a blob of this size is here; no sweep deletes it from now on.
     func holds(_ digest: Digest, byteCount: Int) -> Bool {
-        var status = stat()
-        return stat(file(digest), &status) == 0 && Int(status.st_size) == byteCount
+        leftovers.withLock { names in
+            var status = stat()
+            guard stat(file(digest), &status) == 0, Int(status.st_size) == byteCount else { return false }
+            names.remove(digest.description)
+            return true
+        }
+    }
+
+    /// Deletes what an earlier run left, but these and what this run has used.
+    func sweep(keeping digests: [Digest]) {
+        leftovers.withLock { $0.subtract(digests.map(\.description)) }
+        // One at a time, so that nobody who asks for a blob waits for all of them.
+        while leftovers.withLock({ names in names.popFirst().map { unlink("\(path)/\($0)") } }) != nil {}
     }
 
     func write(_ bytes: [UInt8]) throws(StorageFailure) -> Digest {

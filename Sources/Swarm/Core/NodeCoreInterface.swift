@@ -113,8 +113,8 @@ extension NodeCore {
         case fetch(Digest, byteCount: Int, from: PeerID)
         /// A blob is no longer needed.
         case dropBlob(Digest)
-        /// Once per start, when the node has caught up: these are all the blobs that it needs; delete every other one
-        /// (left behind by a crash). Blobs stored by earlier outputs of this start are listed.
+        /// Once per start, when the node has caught up: these are all the blobs that it needs of those that
+        /// earlier starts left. Delete the others; whatever this start stored or was asked to fetch stays.
         case keepBlobs([Digest])
         /// Write durably, then answer `.persisted(token)`. Records are kept in the order given.
         case persist(DurableRecord, then: Token)
