@@ -44,13 +44,16 @@ struct TrainCommand: AsyncParsableCommand {
     @Option(name: .long, help: "New folder for the checkpoint.")
     var out: String?
 
+    @Option(name: .long, help: "File to append a line of JSON to, about once a second.")
+    var log: String?
+
     @Flag(name: .long, help: "Print one line of JSON at the end.")
     var json = false
 
     func run() async throws {
         let request = LocalTraining.Request(
             data: data, from: from, size: size, steps: steps, batch: batch, seed: seed, threads: threads,
-            learningRate: learningRate, out: out)
+            learningRate: learningRate, out: out, log: log)
         let report = try LocalTraining(request) { UserError.writeToStandardError($0 + "\n") }.run()
         try report.show(json: json)
         if report.wasInterrupted { throw ExitCode(UserError.ExitCode.interrupted.rawValue) }

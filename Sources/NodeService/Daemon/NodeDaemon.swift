@@ -194,15 +194,7 @@ extension NodeDaemon {
         latestProgress = progress
         let now = clock.now
         meter.add(step: progress, loss: loss, seconds: seconds, at: now)
-        if meter.shouldLog(at: now) {
-            log(
-                "step",
-                [
-                    "step": .integer(Int64(clamping: progress.steps)),
-                    "tokens": .integer(Int64(clamping: progress.tokens)),
-                    "loss": .number(Double(loss)), "step_seconds": .number(seconds),
-                ])
-        }
+        if meter.shouldLog(at: now) { runLog.append(step: progress, loss: Double(loss), seconds: seconds) }
         if !stopping, !stateSaveIsPending, now - lastStateSave >= stateSaveInterval {
             stateSaveIsPending = true
             training.requestState()

@@ -29,11 +29,13 @@ package struct LocalTraining: Sendable {
         package var learningRate: Float
         /// Folder for the checkpoint; nil writes none.
         package var out: String?
+        /// File that takes a line of JSON about once a second; nil writes none.
+        package var log: String?
 
         /// Wraps the fields.
         package init(
             data: [String], from: String? = nil, size: String = "nano", steps: Int = 1000, batch: Int = 8,
-            seed: UInt64 = 0, threads: Int? = nil, learningRate: Float = 2e-3, out: String? = nil
+            seed: UInt64 = 0, threads: Int? = nil, learningRate: Float = 2e-3, out: String? = nil, log: String? = nil
         ) {
             self.data = data
             self.from = from
@@ -44,6 +46,7 @@ package struct LocalTraining: Sendable {
             self.threads = threads
             self.learningRate = learningRate
             self.out = out
+            self.log = log
         }
     }
 
@@ -125,6 +128,7 @@ package struct LocalTraining: Sendable {
         }
         let sources = try DataSelection.parse(request.data)
         try checkOut()
+        let log = try openLog()
         let (state, tokenizer) = try startState()
         let corpus: Corpus
         do {
@@ -132,7 +136,7 @@ package struct LocalTraining: Sendable {
                 sources, tokenizer: tokenizer, contextLength: state.layout.configuration.contextLength)
         } catch { throw UserError(corpus: error) }
         for domain in corpus.domains { report(Self.describe(domain)) }
-        return try train(state, tokenizer, corpus, WorkerPool(threadCount: threads))
+        return try train(state, tokenizer, corpus, log, WorkerPool(threadCount: threads))
     }
 
     /// Finds out before the work, not after it, that the checkpoint cannot be written: the partial folder is made, and
@@ -140,6 +144,11 @@ package struct LocalTraining: Sendable {
     private func checkOut() throws(UserError) {
         guard let out = request.out else { return }
         do { _ = try DurableFolder(path: out) } catch { throw UserError(checkpoint: .file(error)) }
+    }
+
+    private func openLog() throws(UserError) -> RunLog? {
+        guard let path = request.log else { return nil }
+        do { return try RunLog(path: path) } catch { throw UserError(checkpoint: .file(error)) }
     }
 
     private func startState() throws(UserError) -> (TrainingState, Tokenizer) {
@@ -155,7 +164,7 @@ package struct LocalTraining: Sendable {
     }
 
     private func train(
-        _ state: TrainingState, _ tokenizer: Tokenizer, _ corpus: Corpus, _ pool: WorkerPool
+        _ state: TrainingState, _ tokenizer: Tokenizer, _ corpus: Corpus, _ log: RunLog?, _ pool: WorkerPool
     ) throws(UserError) -> Report {
         let trainer = Trainer(state: state, batchSize: request.batch, pool: pool)
         let evaluator = Evaluator(layout: state.layout, pool: pool)
@@ -166,7 +175,8 @@ package struct LocalTraining: Sendable {
         var cursor = CorpusCursor(seed: request.seed)
         do {
             let lossStart = try evaluator.meanLoss(state.parameters, windows: heldOut)
-            var meter = ProgressMeter(stepCount: request.steps, tokensPerStep: trainer.tokensPerBatch, report: report)
+            var meter = ProgressMeter(
+                stepCount: request.steps, tokensPerStep: trainer.tokensPerBatch, log: log, report: report)
             Interruption.catchSignals()
             var steps = 0
             while steps < request.steps, !Interruption.isRequested {

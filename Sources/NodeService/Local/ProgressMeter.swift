@@ -1,8 +1,11 @@
-/// Turns steps into about one line a second: step, loss, speed, time left.
+import Swarm
+
+/// Turns steps into about one line a second: step, loss, speed, time left; and into lines of a run log.
 struct ProgressMeter {
     private let stepCount: Int
     private let tokensPerStep: Int
     private let report: (String) -> Void
+    private let log: RunLog?
     private let clock = ContinuousClock()
     private let start: ContinuousClock.Instant
     private var lastLine: ContinuousClock.Instant
@@ -13,10 +16,11 @@ struct ProgressMeter {
     /// Wall time from the start to the last step, in seconds.
     private(set) var seconds = 0.0
 
-    init(stepCount: Int, tokensPerStep: Int, report: @escaping (String) -> Void) {
+    init(stepCount: Int, tokensPerStep: Int, log: RunLog?, report: @escaping (String) -> Void) {
         self.stepCount = stepCount
         self.tokensPerStep = tokensPerStep
         self.report = report
+        self.log = log
         start = clock.now
         lastLine = start
     }
@@ -26,8 +30,15 @@ struct ProgressMeter {
         steps += 1
         lossSum += loss
         let now = clock.now
-        seconds = Self.seconds(now - start)
-        guard now - lastLine >= .seconds(1) || steps == stepCount else { return }
+        let stepSeconds = Self.seconds(now - start) - seconds
+        seconds += stepSeconds
+        let isLineDue = now - lastLine >= .seconds(1) || steps == stepCount
+        if isLineDue || steps == 1 {
+            log?.append(
+                step: TrainingProgress(steps: UInt64(steps), tokens: UInt64(steps * tokensPerStep)), loss: loss,
+                seconds: stepSeconds)
+        }
+        guard isLineDue else { return }
         let count = steps - stepsAtLastLine
         let rate = Double(count * tokensPerStep) / max(Self.seconds(now - lastLine), 1e-9)
         let left = Double((stepCount - steps) * tokensPerStep) / max(rate, 1e-9)

@@ -69,8 +69,12 @@ struct DemoNode: Sendable {
 
     /// The node's run log so far.
     func runLog() throws(UserError) -> [LogLine] {
+        try NodeHome.mapping { try Self.readLog(SwarmRegistry(home: home).active().folder.runLogPath) }
+    }
+
+    /// The lines of a run log.
+    static func readLog(_ path: String) throws(UserError) -> [LogLine] {
         try NodeHome.mapping {
-            let path = try SwarmRegistry(home: home).active().folder.runLogPath
             let bytes = try DurableFile.read(path, byteCountMax: 1 << 28)
             return bytes.split(separator: UInt8(ascii: "\n")).compactMap { line in
                 // The last line may be torn by a kill.
@@ -90,14 +94,15 @@ struct TrainingRecord {
     /// Share of that time that was spent inside steps.
     var stepShare = 0.0
 
-    init(_ lines: [DemoNode.LogLine]) {
+    /// - Parameter interval: only steps that ended in it count; seconds since 1970.
+    init(_ lines: [DemoNode.LogLine], in interval: ClosedRange<Double>? = nil) {
         var seconds = 0.0
         var tokens = 0.0
         var stepSeconds = 0.0
         var previous: (time: Double, tokens: Double, step: Double)?
         for line in lines {
             if line.event == "started" { previous = nil }
-            guard line.event == "step", let count = line.members["tokens"]?.double,
+            guard line.event == "step", interval?.contains(line.time) ?? true, let count = line.members["tokens"]?.double,
                 let step = line.members["step"]?.double,
                 let duration = line.members["step_seconds"]?.double
             else { continue }

@@ -42,7 +42,7 @@ package struct DemoPlan: Sendable {
     /// Share of the budget after which one node is killed.
     var killShare: Double { 0.5 }
     /// Steps of each of four `atoll train` processes that measure the machine's speed.
-    var speedSteps: Int { 60 }
+    var speedSteps: Int { 100 }
     /// Steps of each expert.
     var expertSteps: Int { 60 }
     /// Held-out windows per domain.

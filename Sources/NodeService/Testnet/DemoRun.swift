@@ -71,27 +71,31 @@ package struct DemoRun: Sendable {
         }
     }
 
-    /// Tokens per second of one of four `atoll train` processes that run together.
+    /// Tokens per second of one of four `atoll train` processes that run together, while all four do.
     private func measureSpeed(_ nodes: [DemoNode]) throws(UserError) -> Double {
         var commands: [DemoNode.Command] = []
+        func logPath(_ node: DemoNode) -> String { path("nodes/\(node.index).train.jsonl") }
         for node in nodes {
+            unlink(logPath(node))
             var arguments = ["train", "--size", "nano", "--batch", "8", "--threads", "1", "--json"]
-            arguments += ["--steps", "\(plan.speedSteps)", "--seed", "\(node.index)"]
+            arguments += ["--steps", "\(plan.speedSteps)", "--seed", "\(node.index)", "--log", logPath(node)]
             for glob in node.domains.flatMap(\.globs) { arguments += ["--data", glob] }
             commands.append(try DemoNode.start(arguments, logPath: path("nodes/\(node.index).train.log")))
         }
-        var sum = 0.0
-        for command in commands {
-            let output = try DemoNode.finish(command)
-            guard let last = output.split(separator: "\n").last,
-                let rate = (try? JSONValue(parsing: Array(last.utf8)))?.object?["tokens_per_second"]?.double
-            else {
-                throw UserError(
-                    "atoll train gave no speed", cure: "See \(command.logPath)", exitCode: .internalBug)
-            }
-            sum += rate
+        for command in commands { _ = try DemoNode.finish(command) }
+        let logs = try nodes.map { (node) throws(UserError) in
+            try DemoNode.readLog(logPath(node)).filter { $0.event == "step" }
         }
-        return sum / Double(commands.count)
+        // Some start earlier and end later than others, with the cores to themselves: that does not count.
+        let start = logs.compactMap(\.first?.time).max() ?? 0
+        let end = logs.compactMap(\.last?.time).min() ?? 0
+        let rates = start < end ? logs.map { TrainingRecord($0, in: start...end).tokensPerSecond } : []
+        guard !rates.isEmpty, rates.allSatisfy({ $0 > 0 }) else {
+            throw UserError(
+                "four training processes did not run at the same time",
+                cure: "Run the demo again while the machine does nothing else", exitCode: .temporaryFailure)
+        }
+        return rates.reduce(0, +) / Double(rates.count)
     }
 
     // MARK: The run

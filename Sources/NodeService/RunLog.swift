@@ -1,9 +1,9 @@
 import Checkpoint
 import Glibc
 import JSONText
-import PeerNet
+import Swarm
 
-/// The run log: one line of JSON per event, for whoever plots or measures. Not fsynced: it is not needed for anything.
+/// The run log of a node or of `atoll train`: one line of JSON per event, for whoever plots or measures. Not fsynced: it is not needed for anything.
 final class RunLog {
     typealias Members = KeyValuePairs<JSONString, JSONValue>
 
@@ -22,6 +22,16 @@ final class RunLog {
         var time = timespec()
         clock_gettime(CLOCK_REALTIME, &time)
         return Double(time.tv_sec) + Double(time.tv_nsec) * 1e-9
+    }
+
+    /// Appends a training step.
+    func append(step progress: TrainingProgress, loss: Double, seconds: Double) {
+        append(
+            "step",
+            [
+                "step": .integer(Int64(clamping: progress.steps)), "tokens": .integer(Int64(clamping: progress.tokens)),
+                "loss": .number(loss), "step_seconds": .number(seconds),
+            ])
     }
 
     /// Appends one event; a full disk loses it, and training goes on.
