@@ -3,7 +3,16 @@ import CSodium
 /// A BLAKE2b-256 digest: the address of a payload, a head, a commit or a charter.
 package struct Digest: Hashable, Comparable, Sendable, CustomStringConvertible {
     /// The 32 bytes, as four words loaded in memory order.
-    private let words: SIMD4<UInt64>
+    private let words: Words
+
+    /// Words, not a vector: a vector of 32 bytes that lives across an `await` overruns the function's async context on
+    /// Swift 6.3, whose size counts for 16-byte alignment only.
+    private struct Words: Hashable {
+        var first: UInt64 = 0
+        var second: UInt64 = 0
+        var third: UInt64 = 0
+        var fourth: UInt64 = 0
+    }
 
     /// The number of bytes in a digest.
     package static let byteCount = 32
@@ -11,7 +20,7 @@ package struct Digest: Hashable, Comparable, Sendable, CustomStringConvertible {
     /// Takes 32 raw digest bytes; nil for any other count.
     package init?(bytes: some Collection<UInt8>) {
         guard bytes.count == Self.byteCount else { return nil }
-        var words = SIMD4<UInt64>()
+        var words = Words()
         withUnsafeMutableBytes(of: &words) { $0.copyBytes(from: bytes) }
         self.words = words
     }

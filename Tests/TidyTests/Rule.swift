@@ -67,6 +67,9 @@ struct Rule: Sendable {
         Rule("@unchecked Sendable", "list it here with its reason", words: ["@unchecked Sendable"]),
         Rule("nonisolated(unsafe)", "list it here with its reason", words: ["nonisolated(unsafe)"]),
         .asyncLet,
+        Rule(
+            "vector outside the kernels", "store words: one that lives across an await overruns its async context",
+            in: { !$0.hasPrefix("Numerics") }, words: ["SIMD2<", "SIMD3<", "SIMD4<", "SIMD8<", "SIMD16<", "SIMD32<"]),
         Rule("@preconcurrency", "isolate properly", words: ["@preconcurrency"]),
         Rule(
             "public", "package is the widest access between our modules",

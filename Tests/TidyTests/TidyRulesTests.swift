@@ -5,7 +5,8 @@ import Testing
     @Test(arguments: [
         ("try!", "let a = try! b()"), ("as!", "let a = b as! C"), ("fatalError", "fatalError()"),
         ("force unwrap", "let a = b!"), ("force unwrap", "a[0]!.c"), ("force unwrap", "f()!"),
-        ("print", "    print(a)"), ("async let", "async let a = b()"), ("sleep", "try await Task.sleep(for: .seconds(1))"), ("sleep", "usleep(10)"),
+        ("print", "    print(a)"), ("async let", "async let a = b()"),
+        ("vector outside the kernels", "let words: SIMD4<UInt64>"), ("sleep", "try await Task.sleep(for: .seconds(1))"), ("sleep", "usleep(10)"),
         ("wall clock", "let now = ContinuousClock().now"), ("date", "let now = Date()"),
         ("system randomness", "var g = SystemRandomNumberGenerator()"),
         ("unseeded randomness", "Int.random(in: 0..<3)"),

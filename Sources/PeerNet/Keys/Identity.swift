@@ -2,12 +2,21 @@ import CSodium
 
 /// A node's libp2p peer id: an Ed25519 public key (other key kinds are refused with a clear error).
 package struct PeerID: Hashable, Comparable, Sendable {
-    private let words: SIMD4<UInt64>
+    private let words: Words
+
+    /// Words, not a vector: a vector of 32 bytes that lives across an `await` overruns the function's async context on
+    /// Swift 6.3, whose size counts for 16-byte alignment only.
+    private struct Words: Hashable {
+        var first: UInt64 = 0
+        var second: UInt64 = 0
+        var third: UInt64 = 0
+        var fourth: UInt64 = 0
+    }
 
     /// Takes a raw 32-byte Ed25519 public key; nil for any other count.
     package init?(publicKey: some Collection<UInt8>) {
         guard publicKey.count == 32 else { return nil }
-        var words = SIMD4<UInt64>()
+        var words = Words()
         withUnsafeMutableBytes(of: &words) { $0.copyBytes(from: publicKey) }
         self.words = words
     }
