@@ -287,6 +287,20 @@ import Transport
 
     private func port(of address: Multiaddr) -> UInt16 { address.tcpEndpoint?.port ?? 0 }
 
+    @Test func whoeverWaitsForAnEventWhileTheHostStopsIsToldItsEnd() async throws {
+        for _ in 0..<200 {
+            let host = makeHost(1)
+            _ = try await host.start()
+            let consumer = Task { while await host.next() != nil {} }
+            let dialed = makeHost(2).peerID
+            await host.dial(dialed, at: [try Multiaddr("/ip4/127.0.0.1/tcp/1")])
+            let connecting = Task { try? await host.connect(to: [try Multiaddr("/ip4/127.0.0.1/tcp/1")]) }
+            #expect(await stop(host))
+            await consumer.value
+            #expect(await connecting.value == nil)
+        }
+    }
+
     @Test func stoppingWhileBusyLeavesNothing() async throws {
         let (left, right) = (makeHost(1), makeHost(2))
         let gate = Gate()

@@ -91,7 +91,13 @@ package actor ControlClient {
     /// Sends one line; its newline is added.
     package func send(_ line: [UInt8]) async throws(TransportError) {
         while ending == nil, handle?.isWriting == true {
-            await withCheckedContinuation { writeWaiters.append($0) }
+            await withCheckedContinuation { continuation in
+                if ending == nil, handle?.isWriting == true {
+                    writeWaiters.append(continuation)
+                } else {
+                    continuation.resume()
+                }
+            }
         }
         guard ending == nil, let handle else {
             throw .socket(operation: "write to", path: path, reason: "the daemon closed the connection")
@@ -108,7 +114,9 @@ package actor ControlClient {
             case nil:
                 guard handle != nil else { return nil }
                 precondition(lineWaiter == nil, "lines have one reader")
-                await withCheckedContinuation { lineWaiter = $0 }
+                await withCheckedContinuation { continuation in
+                    if lines.isEmpty, ending == nil { lineWaiter = continuation } else { continuation.resume() }
+                }
             }
         }
         let line = lines.removeFirst()

@@ -91,7 +91,9 @@ package actor ControlServer {
         }
         listener = nil
         for task in tasks { await task.value }
-        if openHandles > 0 { await withCheckedContinuation { closeWaiter = $0 } }
+        await withCheckedContinuation { continuation in
+            if openHandles == 0 { continuation.resume() } else { closeWaiter = continuation }
+        }
     }
 
     private func handleClosed() {
@@ -151,16 +153,19 @@ package actor ControlServer {
     }
 
     private func nextLine(of id: UInt64) async -> [UInt8]? {
-        guard let client = clients[id] else { return nil }
-        if !client.lines.isEmpty {
-            let line = client.lines.removeFirst()
+        await withCheckedContinuation { continuation in
+            guard let client = clients[id] else { return continuation.resume(returning: nil) }
+            guard !client.lines.isEmpty else {
+                if client.hasEnded { return continuation.resume(returning: nil) }
+                client.lineWaiter = continuation
+                return
+            }
+            continuation.resume(returning: client.lines.removeFirst())
             if !client.isReading, !client.hasEnded {
                 client.isReading = true
                 _ = client.handle.startReading()
             }
-            return line
         }
-        return client.hasEnded ? nil : await withCheckedContinuation { client.lineWaiter = $0 }
     }
 
     /// Queues one line of an answer and waits until the client has room; false if it is gone.
@@ -169,8 +174,12 @@ package actor ControlServer {
         client.output += line
         client.output.append(UInt8(ascii: "\n"))
         flush(id)
-        if client.output.count > Self.waitingBytesMax {
-            await withCheckedContinuation { client.roomWaiters.append($0) }
+        await withCheckedContinuation { continuation in
+            if clients[id] != nil, client.output.count > Self.waitingBytesMax {
+                client.roomWaiters.append(continuation)
+            } else {
+                continuation.resume()
+            }
         }
         return clients[id] != nil
     }

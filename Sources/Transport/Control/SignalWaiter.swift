@@ -39,10 +39,16 @@ package actor SignalWaiter {
     /// The next signal; one waiter. Nil after `stop()`.
     package func next() async -> Signal? {
         start()
-        if !received.isEmpty { return received.removeFirst() }
-        if isStopped { return nil }
-        precondition(waiter == nil, "signals have one waiter")
-        return await withCheckedContinuation { waiter = $0 }
+        return await withCheckedContinuation { continuation in
+            if !received.isEmpty {
+                continuation.resume(returning: received.removeFirst())
+            } else if isStopped {
+                continuation.resume(returning: nil)
+            } else {
+                precondition(waiter == nil, "signals have one waiter")
+                waiter = continuation
+            }
+        }
     }
 
     /// Gives both signals their default action again.

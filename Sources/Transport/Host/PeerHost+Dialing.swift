@@ -27,18 +27,22 @@ extension PeerHost {
     /// Connects to whoever answers at one of `addresses` (tried in order) and returns its id; an address that ends
     /// in `/p2p/ID` accepts only that peer. No back-off: for addresses that a user gave.
     package func connect(to addresses: [Multiaddr]) async throws(TransportError) -> PeerID {
+        try await tryAll(addresses).get()
+    }
+
+    private func tryAll(_ addresses: [Multiaddr]) async -> Result<PeerID, TransportError> {
         var reasons: [String] = []
         for address in addresses.prefix(Self.dialAddressesMax) {
-            guard state == .running else { throw .stopped }
-            if let peer = address.peerID, entries[peer] != nil { return peer }
+            guard state == .running else { return .failure(.stopped) }
+            if let peer = address.peerID, entries[peer] != nil { return .success(peer) }
             switch await connect(to: address) {
-            case .success(let peer): return peer
+            case .success(let peer): return .success(peer)
             case .failure(.wrongPeer(let expected, let found)) where addresses.count == 1:
-                throw .wrongPeer(expected: expected, found: found)
+                return .failure(.wrongPeer(expected: expected, found: found))
             case .failure(let reason): reasons.append("\(address): \(reason)")
             }
         }
-        throw .unreachable(reasons)
+        return .failure(.unreachable(reasons))
     }
 
     /// Connects to a peer in the background unless connected or being dialed, after the back-off that earlier
@@ -66,10 +70,9 @@ extension PeerHost {
     }
 
     private func runDial(of peer: PeerID, _ addresses: [Multiaddr]) async {
-        do throws(TransportError) {
-            _ = try await connect(to: addresses)
-            dials[peer] = nil
-        } catch {
+        switch await tryAll(addresses) {
+        case .success: dials[peer] = nil
+        case .failure(let error):
             dials[peer]?.isRunning = false
             dials[peer]?.isWanted = false
             guard entries[peer] == nil, let failures = dials[peer]?.failures else { return }
@@ -108,44 +111,45 @@ extension PeerHost {
         }
         var result: Result<PeerID, CloseReason> = .failure(.local("the name has no address"))
         for target in targets {
-            guard state == .running else { return .failure(.local("this node is stopping")) }
+            guard state == .running else { return .failure(Self.stopping) }
             result = await connect(to: target, expectedPeer: address.peerID)
             if case .success = result { return result }
         }
         return result
     }
 
-    /// Connects one socket and waits until the peer is authenticated.
+    /// Connects one socket and waits until the peer is authenticated. From the first check to the link there is no
+    /// suspension, so a stop at any moment finds every handle in `connecting` or in `links`.
     private func connect(to target: SocketAddress, expectedPeer: PeerID?) async -> Result<PeerID, CloseReason> {
-        guard links.count < limits.connectionsMax, let handle = makeHandle(), let address = target.multiaddr else {
-            return .failure(.local("too many connections"))
-        }
-        connecting[ObjectIdentifier(handle)] = handle
-        openHandles += 1
-        let timer = TimerHandle(on: loop) { [weak handle] in handle?.close() }
-        timer.set(Loop.now + limits.connectTimeout)
-        let status = await withCheckedContinuation { continuation in
-            handle.connect(to: target) { continuation.resume(returning: $0) }
-        }
-        timer.close { self.handleClosed() }
-        connecting[ObjectIdentifier(handle)] = nil
-        guard status == 0, state == .running else {
-            let reason =
-                state != .running
-                ? "this node is stopping"
-                : status == UV_ECANCELED.rawValue ? "no answer in time" : StreamHandle.reason(status)
-            handle.close()
-            return .failure(.transportEnded(reason))
-        }
-        return await withCheckedContinuation { continuation in
-            let link = startLink(handle, address: address, expectedPeer: expectedPeer, isOutbound: true)
-            if let reason = link.closeReason {
-                continuation.resume(returning: .failure(reason))
-            } else {
-                link.securedWaiter = continuation
+        await withCheckedContinuation { continuation in
+            guard state == .running else { return continuation.resume(returning: .failure(Self.stopping)) }
+            guard links.count + connecting.count < limits.connectionsMax, let address = target.multiaddr,
+                let handle = makeHandle()
+            else { return continuation.resume(returning: .failure(.local("too many connections"))) }
+            connecting[ObjectIdentifier(handle)] = handle
+            openHandles += 1
+            let timer = TimerHandle(on: loop) { [weak handle] in handle?.close() }
+            timer.set(Loop.now + limits.connectTimeout)
+            handle.connect(to: target) { status in
+                timer.close { self.handleClosed() }
+                self.connecting[ObjectIdentifier(handle)] = nil
+                guard status == 0, self.state == .running, !handle.isClosing else {
+                    handle.close()
+                    let reason = status == UV_ECANCELED.rawValue ? "no answer in time" : StreamHandle.reason(status)
+                    return continuation.resume(
+                        returning: .failure(self.state == .running ? .transportEnded(reason) : Self.stopping))
+                }
+                let link = self.startLink(handle, address: address, expectedPeer: expectedPeer, isOutbound: true)
+                if let reason = link.closeReason {
+                    continuation.resume(returning: .failure(reason))
+                } else {
+                    link.securedWaiter = continuation
+                }
             }
         }
     }
+
+    private static let stopping = CloseReason.local("this node is stopping")
 
     /// What identify tells: the bound addresses, with those of the interfaces in place of "any".
     package func announcedAddresses() -> [Multiaddr] {

@@ -41,8 +41,8 @@ extension PeerHost {
 
     /// Measures a round trip with libp2p's ping protocol.
     package func ping(_ peer: PeerID) async throws(TransportError) -> Duration {
-        guard let link = entries[peer]?.link else { throw .notConnected(peer) }
-        let answer = await withCheckedContinuation { continuation in
+        let answer: Duration? = await withCheckedContinuation { continuation in
+            guard let link = entries[peer]?.link else { return continuation.resume(returning: nil) }
             link.pingWaiters.append(continuation)
             link.connection.ping(at: Loop.now)
             update(link)

@@ -23,7 +23,7 @@ extension PeerHost {
             }
         } onCancel: {
             // Awaited by nobody: it only takes the request out, which is a no-op once that has ended.
-            Task(executorPreference: loop) { await self.cancelRequest(id) }
+            Task { await self.cancelRequest(id) }
         }
         return try result.get()
     }
@@ -164,12 +164,14 @@ extension PeerHost {
     private func sendResponse(_ bytes: [UInt8], _ stream: StreamID, _ linkID: UInt64) async -> Bool {
         guard let link = links[linkID], case .responding? = link.uses[stream] else { return false }
         link.connection.write(bytes, to: stream)
-        let queued = link.connection.queuedBytes(of: stream)
-        link.uses[stream] = .responding(waiter: nil, queuedBytes: queued, progressAt: Loop.now)
         scheduleFlush(link)
-        guard queued > Self.responseQueueBytesMax else { return true }
         return await withCheckedContinuation { continuation in
-            link.uses[stream] = .responding(waiter: continuation, queuedBytes: queued, progressAt: Loop.now)
+            guard case .responding? = link.uses[stream] else { return continuation.resume(returning: false) }
+            let queued = link.connection.queuedBytes(of: stream)
+            let mustWait = queued > Self.responseQueueBytesMax
+            link.uses[stream] = .responding(
+                waiter: mustWait ? continuation : nil, queuedBytes: queued, progressAt: Loop.now)
+            if !mustWait { continuation.resume(returning: true) }
         }
     }
 

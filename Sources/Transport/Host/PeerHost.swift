@@ -2,6 +2,9 @@ package import PeerNet
 
 /// A libp2p node on TCP: listens, dials, keeps one authenticated connection per peer, carries control messages and
 /// request/response streams. All its state is touched on the loop's thread only.
+///
+/// The body of `withCheckedContinuation` may run after a suspension (see `Loop`), so whatever a wait depends on is looked
+/// at inside the body, never only before it.
 package actor PeerHost {
     /// Where the host stands.
     enum State { case idle, running, stopping, stopped }
@@ -121,14 +124,18 @@ package actor PeerHost {
             await task.value
             tasks[id] = nil
         }
-        while openHandles > 0 {
-            await withCheckedContinuation { closeWaiters.append($0) }
-        }
+        await untilHandlesAreClosed()
         state = .stopped
         dials = [:]
         heldCredit = []
         eventWaiter?.resume(returning: nil)
         eventWaiter = nil
+    }
+
+    private func untilHandlesAreClosed() async {
+        await withCheckedContinuation { continuation in
+            if openHandles == 0 { continuation.resume() } else { closeWaiters.append(continuation) }
+        }
     }
 
     // MARK: Handles
@@ -181,20 +188,30 @@ package actor PeerHost {
 
     /// The next event; nil after `stop()`. One consumer.
     package func next() async -> HostEvent? {
-        if eventsTaken < events.count, state == .running || state == .stopping {
-            let event = events[eventsTaken]
-            eventsTaken += 1
-            if case .message(_, _, let bytes) = event { eventBytes -= bytes.count }
-            if eventsTaken == events.count || eventsTaken > 1024 {
-                events.removeFirst(eventsTaken)
-                eventsTaken = 0
+        if state != .stopped, let event = takeEvent() { return event }
+        return await withCheckedContinuation { continuation in
+            if state == .stopped {
+                continuation.resume(returning: nil)
+            } else if let event = takeEvent() {
+                continuation.resume(returning: event)
+            } else {
+                precondition(eventWaiter == nil, "events have one consumer")
+                eventWaiter = continuation
             }
-            releaseCredit()
-            return event
         }
-        guard state != .stopped else { return nil }
-        precondition(eventWaiter == nil, "events have one consumer")
-        return await withCheckedContinuation { eventWaiter = $0 }
+    }
+
+    private func takeEvent() -> HostEvent? {
+        guard eventsTaken < events.count else { return nil }
+        let event = events[eventsTaken]
+        eventsTaken += 1
+        if case .message(_, _, let bytes) = event { eventBytes -= bytes.count }
+        if eventsTaken == events.count || eventsTaken > 1024 {
+            events.removeFirst(eventsTaken)
+            eventsTaken = 0
+        }
+        releaseCredit()
+        return event
     }
 
     func emit(_ event: HostEvent) {

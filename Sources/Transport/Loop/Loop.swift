@@ -5,10 +5,14 @@ import PeerNet
 
 /// A libuv loop on a thread of its own, as the executor of the actors and tasks that use its sockets.
 ///
-/// Being serial executor and task executor in one object lets a task that prefers it resume on the loop without a
-/// detour through the thread pool. Handles belong to the loop's thread; everything that touches them is isolated to
-/// an actor on the loop, so there are no locks around them.
-package final class Loop: SerialExecutor, TaskExecutor, @unchecked Sendable {
+/// Handles belong to the loop's thread; everything that touches them is isolated to an actor on the loop, so there are no
+/// locks around them.
+///
+/// Jobs run for the serial executor alone: tasks do not prefer the loop. If they are run for a task executor too, every
+/// task without that preference is enqueued anew at each hop to an actor that it is already on, and Swift hops right before
+/// it runs the body of `withCheckedContinuation`: other jobs then come between a check and the wait that it decided on.
+/// Actors on the loop do not rely on that alone: they look at what a wait depends on inside the body.
+package final class Loop: SerialExecutor, @unchecked Sendable {
     /// The loop of this process. It is never stopped: jobs of stopped hosts must still run.
     package static let shared = Loop()
 
@@ -98,8 +102,6 @@ package final class Loop: SerialExecutor, TaskExecutor, @unchecked Sendable {
 
     package func asUnownedSerialExecutor() -> UnownedSerialExecutor { UnownedSerialExecutor(ordinary: self) }
 
-    package func asUnownedTaskExecutor() -> UnownedTaskExecutor { UnownedTaskExecutor(ordinary: self) }
-
     /// Runs `work` on the loop's thread once the jobs that are ready are done, so that writes of many of them go out
     /// together. Loop thread only.
     func whenIdle(_ work: @escaping () -> Void) {
@@ -127,8 +129,7 @@ package final class Loop: SerialExecutor, TaskExecutor, @unchecked Sendable {
             let jobs = local
             local = []
             for job in jobs {
-                job.runSynchronously(
-                    isolatedTo: asUnownedSerialExecutor(), taskExecutor: asUnownedTaskExecutor())
+                job.runSynchronously(on: asUnownedSerialExecutor())
             }
         }
         uv_async_send(wake)  // Something is left: poll without waiting.
