@@ -102,7 +102,8 @@ struct TrainingRecord {
         var previous: (time: Double, tokens: Double, step: Double)?
         for line in lines {
             if line.event == "started" { previous = nil }
-            guard line.event == "step", interval?.contains(line.time) ?? true, let count = line.members["tokens"]?.double,
+            guard line.event == "step", interval?.contains(line.time) ?? true,
+                let count = line.members["tokens"]?.double,
                 let step = line.members["step"]?.double,
                 let duration = line.members["step_seconds"]?.double
             else { continue }
