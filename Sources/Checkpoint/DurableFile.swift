@@ -17,22 +17,53 @@ package enum DurableFile {
     /// The bytes of a file of at most `byteCountMax`; a larger one, or something that is not a plain file, is refused
     /// before memory is taken.
     package static func read(_ path: String, byteCountMax: Int) throws(FileError) -> [UInt8] {
-        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
-        guard descriptor >= 0 else { throw FileError(.open, path, errno: errno) }
+        let (descriptor, count) = try openToRead(path)
         defer { close(descriptor) }
-        var status = stat()
-        guard fstat(descriptor, &status) == 0 else { throw FileError(.inspect, path, errno: errno) }
-        guard status.st_mode & S_IFMT != S_IFDIR else { throw FileError(.read, path, errno: EISDIR) }
-        guard status.st_mode & S_IFMT == S_IFREG else { throw FileError(.read, path, errno: EINVAL) }
-        guard status.st_size <= byteCountMax else { throw FileError(.read, path, errno: EFBIG) }
-        return try readAll(descriptor, count: Int(status.st_size), path: path)
+        guard count <= byteCountMax else { throw FileError(.read, path, errno: EFBIG) }
+        return try readAll(descriptor, from: 0, count: count, path: path)
     }
 
-    private static func readAll(_ descriptor: Int32, count: Int, path: String) throws(FileError) -> [UInt8] {
+    /// At most `byteCountMax` bytes of a file from `offset` on; none if it ends before. Only these are read.
+    package static func read(
+        _ path: String, from offset: UInt64, byteCountMax: UInt64
+    ) throws(FileError) -> [UInt8] {
+        let (descriptor, count) = try openToRead(path)
+        defer { close(descriptor) }
+        let start = Int(min(offset, UInt64(count)))
+        return try readAll(
+            descriptor, from: start, count: Int(min(byteCountMax, UInt64(count - start))), path: path)
+    }
+
+    /// Opens a plain file; gives its size.
+    private static func openToRead(_ path: String) throws(FileError) -> (descriptor: Int32, count: Int) {
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+        guard descriptor >= 0 else { throw FileError(.open, path, errno: errno) }
+        var status = stat()
+        let failure: FileError? =
+            if fstat(descriptor, &status) != 0 {
+                FileError(.inspect, path, errno: errno)
+            } else if status.st_mode & S_IFMT == S_IFDIR {
+                FileError(.read, path, errno: EISDIR)
+            } else if status.st_mode & S_IFMT != S_IFREG {
+                FileError(.read, path, errno: EINVAL)
+            } else {
+                nil
+            }
+        if let failure {
+            close(descriptor)
+            throw failure
+        }
+        return (descriptor, Int(status.st_size))
+    }
+
+    private static func readAll(
+        _ descriptor: Int32, from start: Int, count: Int, path: String
+    ) throws(FileError) -> [UInt8] {
         var failure: FileError?
         let bytes = [UInt8](unsafeUninitializedCapacity: count) { buffer, filled in
             while filled < count {
-                let step = pread(descriptor, buffer.baseAddress.map { $0 + filled }, count - filled, off_t(filled))
+                let step = pread(
+                    descriptor, buffer.baseAddress.map { $0 + filled }, count - filled, off_t(start + filled))
                 if step < 0 && errno == EINTR { continue }
                 if step < 0 { failure = FileError(.read, path, errno: errno) }
                 if step <= 0 { return }

@@ -140,21 +140,32 @@ func splitPath(_ path: String) -> (folder: String, name: String) {
 }
 
 /// A name beside `name` that nobody else uses, no other thread either: hidden, with a number of its own, and with the
-/// process id, so that what a killed process left can be told from what a living one writes.
+/// process's mark and id, so that what a killed process left can be told from what a living one writes.
 func partialName(_ name: String) -> String {
     let number = partialCount.add(1, ordering: .relaxed).newValue
-    return ".\(name).\(number).\(getpid()).partial"
+    return ".\(name).\(number).\(processMark).\(getpid()).partial"
 }
 
 /// Partial outputs that this process has named.
 private let partialCount = Atomic<Int>(0)
+
+/// Tells this process from an earlier one of the same id: in a container they all have the same.
+private let processMark: UInt64 = {
+    var mark: UInt64 = 0
+    // Without entropy the mark is 0, as good as none: then only other process ids can be told apart.
+    _ = getentropy(&mark, MemoryLayout<UInt64>.size)
+    return mark
+}()
 
 /// The names in `names` that are partial outputs of `name` whose process no longer lives.
 func stalePartials(of name: String, among names: [String]) -> [String] {
     names.filter { candidate in
         guard candidate.hasPrefix(".\(name)."), candidate.hasSuffix(".partial") else { return false }
         let numbers = candidate.dropFirst(name.utf8.count + 2).dropLast(".partial".utf8.count).split(separator: ".")
-        guard numbers.count == 2, Int(numbers[0]) != nil, let process = pid_t(numbers[1]) else { return false }
-        return process > 0 && process != getpid() && kill(process, 0) != 0 && errno == ESRCH
+        guard numbers.count == 3, Int(numbers[0]) != nil, let mark = UInt64(numbers[1]),
+            let process = pid_t(numbers[2])
+        else { return false }
+        if process == getpid() { return mark != processMark }
+        return process > 0 && kill(process, 0) != 0 && errno == ESRCH
     }
 }

@@ -45,10 +45,12 @@ private func read(_ path: String) throws -> [UInt8] { try DurableFile.read(path,
 
     @Test func whatAKilledProcessLeftIsRemoved() throws {
         // No process has this id: it is above the kernel's largest.
-        try DurableFile.write([7], to: scratch[".a.1.99999999.partial"])
-        try DurableFile.write([7], to: scratch[".a.b.1.99999999.partial"])
+        try DurableFile.write([7], to: scratch[".a.1.5.99999999.partial"])
+        try DurableFile.write([7], to: scratch[".a.b.1.5.99999999.partial"])
+        // Of an earlier process that had this one's id, as in a container.
+        try DurableFile.write([7], to: scratch[".a.1.5.\(getpid()).partial"])
         try DurableFile.write([1], to: scratch["a"])
-        #expect(scratch.names == [".a.b.1.99999999.partial", "a"])
+        #expect(scratch.names == [".a.b.1.5.99999999.partial", "a"])
     }
 
     @Test func twoWritersOfOneFileDoNotDisturbEachOther() throws {

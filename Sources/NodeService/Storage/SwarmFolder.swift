@@ -85,6 +85,7 @@ struct BlobFolder: BlobStore, Sendable {
     func write(_ bytes: [UInt8]) throws(StorageFailure) -> Digest {
         let digest = Digest(hashing: bytes)
         if holds(digest, byteCount: bytes.count) { return digest }
+        leftovers.withLock { _ = $0.remove(digest.description) }
         do throws(FileError) {
             try DurableFile.write(bytes, to: file(digest))
         } catch {
@@ -98,10 +99,7 @@ struct BlobFolder: BlobStore, Sendable {
 
     /// Some bytes of a blob, at most `byteCountMax` from `offset` on; nil if it is not here.
     func read(_ digest: Digest, offset: UInt64, byteCountMax: UInt64) -> [UInt8]? {
-        guard let bytes = read(digest) else { return nil }
-        let start = Int(min(offset, UInt64(bytes.count)))
-        let end = start + Int(min(byteCountMax, UInt64(bytes.count - start)))
-        return start == 0 && end == bytes.count ? bytes : Array(bytes[start..<end])
+        try? DurableFile.read(file(digest), from: offset, byteCountMax: byteCountMax)
     }
 }
 
