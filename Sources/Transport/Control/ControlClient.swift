@@ -113,9 +113,10 @@ package actor ControlClient {
             case .failed(let reason)?: throw .socket(operation: "read from", path: path, reason: reason)
             case nil:
                 guard handle != nil else { return nil }
-                precondition(lineWaiter == nil, "lines have one reader")
                 await withCheckedContinuation { continuation in
-                    if lines.isEmpty, ending == nil { lineWaiter = continuation } else { continuation.resume() }
+                    guard lines.isEmpty, ending == nil else { return continuation.resume() }
+                    precondition(lineWaiter == nil, "lines have one reader")
+                    lineWaiter = continuation
                 }
             }
         }

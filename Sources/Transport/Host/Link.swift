@@ -30,6 +30,8 @@ final class Link {
     var uses: [StreamID: Use] = [:]
     /// Streams of the peer's requests, until they are over.
     var servedStreams: Set<StreamID> = []
+    /// Requests of the peer that are being answered; one that the peer has reset counts until its handler is done.
+    var answering = 0
     /// Reused buffer of bytes for the socket.
     var output: [UInt8] = []
     var isFlushScheduled = false
@@ -126,7 +128,8 @@ struct MessageAssembler {
                 case .incomplete: continue
                 case .malformed: return false
                 case .length(let count):
-                    guard count <= bytesMax else { return false }
+                    // An empty message says nothing, and costs its sender one byte and us an event.
+                    guard count >= 1, count <= bytesMax else { return false }
                     missing = count
                     length = []
                 }

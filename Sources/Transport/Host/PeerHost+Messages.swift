@@ -79,6 +79,8 @@ extension PeerHost {
     /// The peer opened a stream of a served protocol.
     func streamAccepted(_ stream: StreamID, _ name: String, on link: Link) {
         if let bytesMax = messageProtocols[name] {
+            // A new stream brings a new window: not while bytes of this peer wait for the consumer.
+            guard !heldCredit.contains(where: { $0.link === link }) else { return link.connection.reset(stream) }
             // One stream per protocol: a newer one replaces an older one, which the peer has given up.
             for (old, use) in link.uses {
                 if case .messagesIn(name, _) = use {

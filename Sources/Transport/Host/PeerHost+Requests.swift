@@ -117,7 +117,9 @@ extension PeerHost {
     }
 
     func acceptRequest(_ stream: StreamID, _ name: String, bytesMax: Int, on link: Link) {
-        guard link.servedStreams.count < limits.servedRequestsMax else { return link.connection.reset(stream) }
+        guard max(link.servedStreams.count, link.answering) < limits.servedRequestsMax else {
+            return link.connection.reset(stream)
+        }
         link.servedStreams.insert(stream)
         link.uses[stream] = .requestIn(name, body: [], bytesMax: bytesMax, startedAt: Loop.now)
     }
@@ -139,9 +141,11 @@ extension PeerHost {
         guard let peer = link.peer, let handler = requestProtocols[name]?.handler, state == .running else { return }
         let linkID = link.id
         link.uses[stream] = .responding(waiter: nil, queuedBytes: 0, progressAt: Loop.now)
+        link.answering += 1
         startTask { host in
             let response = await handler(peer, body)
             await host.respond(response, stream, linkID)
+            host.links[linkID]?.answering -= 1
         }
     }
 

@@ -3,7 +3,7 @@ import CUV
 import Glibc
 import PeerNet
 
-/// A libuv loop on a thread of its own, as the executor of the actors and tasks that use its sockets.
+/// A libuv loop on a thread of its own, as the executor of the actors that use its sockets.
 ///
 /// Handles belong to the loop's thread; everything that touches them is isolated to an actor on the loop, so there are no
 /// locks around them.
