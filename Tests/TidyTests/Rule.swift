@@ -69,7 +69,8 @@ struct Rule: Sendable {
         .asyncLet,
         Rule(
             "vector outside the kernels", "store words: one that lives across an await overruns its async context",
-            in: { !$0.hasPrefix("Numerics") }, words: ["SIMD2<", "SIMD3<", "SIMD4<", "SIMD8<", "SIMD16<", "SIMD32<"]),
+            in: { !$0.hasPrefix("Numerics") },
+            words: ["SIMD2<", "SIMD3<", "SIMD4<", "SIMD8<", "SIMD16<", "SIMD32<", "SIMD64<"]),
         Rule("@preconcurrency", "isolate properly", words: ["@preconcurrency"]),
         Rule(
             "public", "package is the widest access between our modules",
