@@ -1,7 +1,7 @@
 /// What the demo does.
 package struct DemoPlan: Sendable {
-    /// Five hundred steps of 8 x 128 tokens on each of four nodes.
-    package static let standardTokens = nodeCount * 500 * stepTokens
+    /// 750 steps of 8 x 128 tokens on each of four nodes.
+    package static let standardTokens = nodeCount * 750 * stepTokens
     /// Nodes at the end; three from the start.
     static let nodeCount = 4
     /// Tokens of one inner step of one node.
@@ -27,7 +27,7 @@ package struct DemoPlan: Sendable {
         self.trainsAlone = trainsAlone
     }
 
-    /// The swarm's specification: nano, with the default inner rate and overlap. Five hundred steps are few: rounds twice as
+    /// The swarm's specification: nano, with the default inner rate and overlap. 750 steps are few: rounds twice as
     /// often as the default, and a higher outer rate, come closest to one process (docs/learning.md).
     var specification: SwarmSpecification {
         var specification = SwarmSpecification()

@@ -11,13 +11,14 @@ package struct DemoReport: Sendable {
     /// One node alone for as many steps as each of the four took; nil if not asked for.
     var lossAlone: Double?
     var lossMerged = 0.0
-    /// Bytes that each node's processes wrote to sockets, joins included.
+    /// Bytes that each node's daemons wrote to sockets, joins included; the few kilobytes with which a command asks for the
+    /// charter before there is a daemon are not.
     var bytesPerNode: [UInt64] = []
     /// Final commits per fragment, mean over fragments.
     var roundsPerFragment = 0.0
-    /// Tokens per second from first to last step, over those of one of four `atoll train` processes.
+    /// Tokens per second while all four nodes train, over those of one of four `atoll train` processes.
     var utilisation: [Double] = []
-    /// Share of wall time inside training steps.
+    /// Share of that time inside training steps.
     var stepShare: [Double] = []
     /// Fragment heads, hexadecimal, if all nodes hold the same.
     var heads: [String]?

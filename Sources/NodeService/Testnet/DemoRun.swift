@@ -83,19 +83,23 @@ package struct DemoRun: Sendable {
             commands.append(try DemoNode.start(arguments, logPath: path("nodes/\(node.index).train.log")))
         }
         for command in commands { _ = try DemoNode.finish(command) }
-        let logs = try nodes.map { (node) throws(UserError) in
-            try DemoNode.readLog(logPath(node)).filter { $0.event == "step" }
-        }
+        let logs = try nodes.map { (node) throws(UserError) in try DemoNode.readLog(logPath(node)) }
         // Some start earlier and end later than others, with the cores to themselves: that does not count.
-        let start = logs.compactMap(\.first?.time).max() ?? 0
-        let end = logs.compactMap(\.last?.time).min() ?? 0
-        let rates = start < end ? logs.map { TrainingRecord($0, in: start...end).tokensPerSecond } : []
-        guard !rates.isEmpty, rates.allSatisfy({ $0 > 0 }) else {
+        let interval = try Self.commonTime(of: logs)
+        return logs.reduce(0) { $0 + TrainingRecord($1, in: interval).tokensPerSecond } / Double(logs.count)
+    }
+
+    /// From the latest first step to the earliest last one.
+    private static func commonTime(of logs: [[DemoNode.LogLine]]) throws(UserError) -> ClosedRange<Double> {
+        let steps = logs.map { log in log.filter { $0.event == "step" } }
+        guard let start = steps.map({ $0.first?.time ?? .infinity }).max(),
+            let end = steps.map({ $0.last?.time ?? 0 }).min(), end - start >= 1
+        else {
             throw UserError(
-                "four training processes did not run at the same time",
+                "four processes did not train at the same time",
                 cure: "Run the demo again while the machine does nothing else", exitCode: .temporaryFailure)
         }
-        return rates.reduce(0, +) / Double(rates.count)
+        return start...end
     }
 
     // MARK: The run
@@ -118,8 +122,11 @@ package struct DemoRun: Sendable {
         report.catchUpSeconds = swarm.catchUpSeconds
         report.roundsPerFragment = swarm.roundsPerFragment
         report.tokens = swarm.tokens
-        for node in nodes {
-            let record = TrainingRecord(try node.runLog())
+        // The speed is one of four processes that train at once; so is what it is compared with.
+        let logs = try nodes.map { (node) throws(UserError) in try node.runLog() }
+        let interval = try Self.commonTime(of: logs)
+        for log in logs {
+            let record = TrainingRecord(log, in: interval)
             report.utilisation.append(record.tokensPerSecond / speed)
             report.stepShare.append(record.stepShare)
         }

@@ -137,7 +137,8 @@ struct DemoSwarm {
         let all = nodes.compactMap { reports[$0.index] }
         outcome.bytesPerNode = nodes.map { (reports[$0.index]?.bytesSent ?? 0) + (earlierBytes[$0.index] ?? 0) }
         if let first = all.first {
-            // All that was trained, also what no commit lists: the baseline gets as much.
+            // What the nodes count at the end, also what no commit lists: the baseline gets as much. What the killed node
+            // had trained since its last snapshot is in nobody's count.
             outcome.tokens = all.reduce(0) { $0 + Int($1.tokens) }
             outcome.roundsPerFragment =
                 Double(first.fragments.reduce(0) { $0 + $1.round }) / Double(max(1, first.fragments.count))
