@@ -68,14 +68,22 @@ package struct NodeLauncher: Sendable {
 
     /// Stops the node and returns once its process is gone.
     package func stop() async throws(UserError) {
+        let processID = try HomeLock.holder(home)
         try await NodeControl(home: home).stop()
         let clock = MonotonicClock()
         let begin = clock.now
         while (clock.now - begin).inSeconds < Self.stopSeconds {
-            if try !HomeLock.isHeld(home) { return }
+            // The lock is let go a moment before the last file is closed.
+            if try !HomeLock.isHeld(home), processID.map(Self.isGone) ?? true { return }
             await Self.pause()
         }
         throw UserError("the node does not stop", cure: "See atoll node logs", exitCode: .temporaryFailure)
+    }
+
+    /// Whether a process has ended. One that its parent has not asked about yet is gone, too: it holds nothing any more.
+    private static func isGone(_ processID: pid_t) -> Bool {
+        var target: CChar = 0
+        return readlink("/proc/\(processID)/exe", &target, 1) < 0 && errno == ENOENT
     }
 
     /// Waits a moment between two looks at another process; only commands do this, never a node.
