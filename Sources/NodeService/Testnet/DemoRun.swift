@@ -122,13 +122,13 @@ package struct DemoRun: Sendable {
         report.catchUpSeconds = swarm.catchUpSeconds
         report.roundsPerFragment = swarm.roundsPerFragment
         report.tokens = swarm.tokens
-        // The speed is one of four processes that train at once; so is what it is compared with.
         let logs = try nodes.map { (node) throws(UserError) in try node.runLog() }
         let interval = try Self.commonTime(of: logs)
         for log in logs {
-            let record = TrainingRecord(log, in: interval)
+            let record = TrainingRecord(log)
             report.utilisation.append(record.tokensPerSecond / speed)
             report.stepShare.append(record.stepShare)
+            report.utilisationTogether.append(TrainingRecord(log, in: interval).tokensPerSecond / speed)
         }
         try compare(nodes, into: &report)
         try makeExperts(nodes, into: &report)
