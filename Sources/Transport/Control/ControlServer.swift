@@ -14,6 +14,8 @@ package actor ControlServer {
     private let handler: Handler
     private var listener: StreamHandle?
     private var clients: [UInt64: Client] = [:]
+    /// What serves the clients' lines, also of clients that are gone while a handler still runs; awaited by `stop()`.
+    private var tasks: [UInt64: Task<Void, Never>] = [:]
     private var nextID: UInt64 = 0
     private var openHandles = 0
     private var closeWaiter: CheckedContinuation<Void, Never>?
@@ -35,8 +37,6 @@ package actor ControlServer {
         var roomWaiters: [CheckedContinuation<Void, Never>] = []
         var isReading = true
         var isFinished = false
-        /// Serves the client's lines; cancelled when it is gone, awaited by stop().
-        var task: Task<Void, Never>?
 
         init(_ handle: StreamHandle, lineBytesMax: Int) {
             self.handle = handle
@@ -83,7 +83,7 @@ package actor ControlServer {
     package func stop() async {
         guard !isStopped else { return }
         isStopped = true
-        let tasks = clients.values.compactMap(\.task)
+        let tasks = Array(tasks.values)
         for id in clients.keys { drop(id) }
         if let listener {
             listener.close()  // libuv removes the file.
@@ -118,12 +118,13 @@ package actor ControlServer {
         handle.onEnd = { reason in self.didEnd(id, isFailure: reason != nil) }
         handle.onWritten = { _ in self.flush(id) }
         let handler = handler
-        client.task = Task { [self] in
+        tasks[id] = Task { [self] in
             while let line = await nextLine(of: id), !Task.isCancelled {
                 let reply = ControlReply(server: self, client: id)
                 await handler(line, reply)
             }
             finish(id)
+            tasks[id] = nil
         }
         if !handle.startReading() { drop(id) }
     }
@@ -206,7 +207,7 @@ package actor ControlServer {
 
     private func drop(_ id: UInt64) {
         guard let client = clients.removeValue(forKey: id) else { return }
-        client.task?.cancel()
+        tasks[id]?.cancel()
         client.lineWaiter?.resume(returning: nil)
         client.lineWaiter = nil
         for waiter in client.roomWaiters { waiter.resume() }

@@ -4,6 +4,8 @@ package import PeerNet
 
 /// What a host remembers about a peer it dials.
 struct DialState {
+    /// Tells a dial from a later one of the same peer.
+    let number: UInt64
     var addresses: [Multiaddr]
     /// Failed rounds in a row.
     var failures = 0
@@ -56,7 +58,7 @@ extension PeerHost {
         {
             dials[victim] = nil
         }
-        dials[peer, default: DialState(addresses: [], notBefore: .zero)].addresses = named
+        dials[peer, default: DialState(number: newID(), addresses: [], notBefore: .zero)].addresses = named
         dials[peer]?.isWanted = true
         retryDials(at: Loop.now)
     }
@@ -65,12 +67,15 @@ extension PeerHost {
     func retryDials(at now: Moment) {
         for (peer, dial) in dials where dial.isWanted && !dial.isRunning && dial.notBefore <= now {
             dials[peer]?.isRunning = true
-            startTask { host in await host.runDial(of: peer, dial.addresses) }
+            startTask { host in await host.runDial(dial.number, of: peer, dial.addresses) }
         }
     }
 
-    private func runDial(of peer: PeerID, _ addresses: [Multiaddr]) async {
-        switch await tryAll(addresses) {
+    private func runDial(_ number: UInt64, of peer: PeerID, _ addresses: [Multiaddr]) async {
+        let result = await tryAll(addresses)
+        // A connection that came and went meanwhile has ended this dial, and a new one may run.
+        guard dials[peer]?.number == number else { return }
+        switch result {
         case .success: dials[peer] = nil
         case .failure(let error):
             dials[peer]?.isRunning = false
