@@ -1,14 +1,13 @@
 # make build   the release binary: build/atoll
 # make demo    four nodes train one model on this machine
 # make test    everything that CI runs
-# make integration  the real binary on good and bad input (some minutes)
 # make check   by hand before an issue is closed: debug tests, sanitizers, async contexts
 # make interop against other implementations (needs PyPI)
 
 SWIFT_TEST_FLAGS = -c release -Xswiftc -enable-testing --scratch-path .build-test
 export SWIFT_BACKTRACE = enable=no
 
-.PHONY: build demo test integration check interop format clean
+.PHONY: build demo test check interop format clean
 
 build:
 	@.ci/prerequisites
@@ -26,13 +25,10 @@ test:
 	swift test $(SWIFT_TEST_FLAGS) --skip SeedTests --skip IntegrationTests
 	# By themselves: they keep every core busy, and tests that wait for sockets would starve beside them.
 	swift test $(SWIFT_TEST_FLAGS) --skip-build --filter SeedTests
+	# The real binary on good and bad input, one case after the other.
+	swift test $(SWIFT_TEST_FLAGS) --skip-build --no-parallel --filter IntegrationTests
 
-integration:
-	@.ci/prerequisites
-	swift test $(SWIFT_TEST_FLAGS) --no-parallel --filter IntegrationTests
-
-check: build integration
-	@.ci/prerequisites
+check: build test
 	swift test --scratch-path .build-debug
 	swift test --scratch-path .build-tsan --sanitize=thread --skip IntegrationTests
 	LSAN_OPTIONS=suppressions=.ci/leaks-of-others swift test --scratch-path .build-asan --sanitize=address \
