@@ -19,7 +19,6 @@ package struct DurableFolder: ~Copyable {
             Self.remove("\(parent)/\(stale)", layer: layer)
         }
         let partial = "\(parent)/\(partialName(name))"
-        Self.remove(partial, layer: layer)
         do { try layer.createFolder(partial) } catch {
             throw FileError(error.operation, path, errno: error.reason.number)
         }

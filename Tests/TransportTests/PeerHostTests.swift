@@ -84,6 +84,42 @@ import Transport
         #expect(await stop(left, right))
     }
 
+    @Test func anEmptyMessageEndsTheConnection() async throws {
+        let (left, right) = (makeHost(1), makeHost(2))
+        await right.acceptMessages(on: Self.messages, messageBytesMax: 100)
+        try await join(left, right)
+        await left.send([], to: right.peerID, on: Self.messages)
+        let reason = await right.first { event -> String? in
+            if case .disconnected(_, let reason) = event { reason } else { nil }
+        }
+        #expect(reason?.contains("broke the framing") == true)
+        #expect(await stop(left, right))
+    }
+
+    @Test func requestsThatThePeerHasResetCountUntilTheirHandlerIsDone() async throws {
+        var limits = HostLimits()
+        limits.servedRequestsMax = 2
+        let (left, right) = (makeHost(1), makeHost(2, limits: limits))
+        let gate = Gate()
+        await right.serve(Self.blobs, requestBytesMax: 10) { _, _ in
+            await gate.wait()
+            return .bytes([])
+        }
+        try await join(left, right)
+        let peer = right.peerID
+        for _ in 0..<2 {
+            let request = Task { try await left.request([1], to: peer, on: Self.blobs, responseBytesMax: 10) }
+            await gate.reached()
+            request.cancel()
+            await #expect(throws: RequestError.cancelled) { _ = try await request.value }
+        }
+        await #expect(throws: RequestError.reset) {
+            _ = try await left.request([1], to: peer, on: Self.blobs, responseBytesMax: 10)
+        }
+        await gate.open()
+        #expect(await stop(left, right))
+    }
+
     @Test func aPeerThatDoesNotTakeItsMessagesIsDropped() async throws {
         var limits = HostLimits()
         limits.messageQueueBytesMax = 1 << 20

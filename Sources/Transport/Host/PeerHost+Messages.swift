@@ -8,6 +8,7 @@ extension PeerHost {
     }
 
     /// Queues a message on the long-lived stream of (peer, protocol), opening it first if needed.
+    /// A message has at least one byte; an empty one makes the receiver drop the connection.
     /// Messages to one peer on one protocol arrive in order. Returns false, and drops the message, if not connected.
     @discardableResult
     package func send(_ message: [UInt8], to peer: PeerID, on name: String) -> Bool {

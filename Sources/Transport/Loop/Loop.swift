@@ -8,6 +8,9 @@ import PeerNet
 /// Handles belong to the loop's thread; everything that touches them is isolated to an actor on the loop, so there are no
 /// locks around them.
 ///
+/// @unchecked Sendable: `uv`, `readBuffer`, `local` and `deferred` are touched on the loop's thread only, `remote` only
+/// under `lock`, `thread` is set once under `lock` before anything reads it, and `uv_async_send` may be called anywhere.
+///
 /// Jobs run for the serial executor alone: tasks do not prefer the loop. If they are run for a task executor too, every
 /// task without that preference is enqueued anew at each hop to an actor that it is already on, and Swift hops right before
 /// it runs the body of `withCheckedContinuation`: other jobs then come between a check and the wait that it decided on.
