@@ -12,10 +12,12 @@ let strict: [SwiftSetting] = [
 ]
 
 /// Kernel targets: one source, one instruction set each, chosen at run time. `-O` keeps debug tests fast.
-func kernelSettings(_ architecture: String?) -> [SwiftSetting] {
+func kernelSettings(_ architecture: String?, _ extensions: [String] = []) -> [SwiftSetting] {
     guard let architecture else { return strict + [.unsafeFlags(["-O"])] }
     #if arch(x86_64)
-        return strict + [.unsafeFlags(["-O", "-Xcc", "-march=\(architecture)"])]
+        return strict + [
+            .unsafeFlags(["-O", "-Xcc", "-march=\(architecture)"] + extensions.flatMap { ["-Xcc", "-m\($0)"] })
+        ]
     #else
         return strict + [.unsafeFlags(["-O"])]
     #endif
@@ -47,17 +49,23 @@ let package = Package(
         .package(url: "https://github.com/jpsim/Yams", exact: "6.2.2"),
     ],
     targets: [
-        // System libraries, lowest first. No `link` lines: pkg-config decides.
+        // System libraries, lowest first. No `link` lines where pkg-config decides.
         .systemLibrary(name: "CSodium", pkgConfig: "libsodium", providers: [.apt(["libsodium-dev"])]),
         .systemLibrary(name: "CUV", pkgConfig: "libuv", providers: [.apt(["libuv1-dev"])]),
         .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
         .systemLibrary(name: "COpenBLAS", pkgConfig: "openblas", providers: [.apt(["libopenblas-dev"])]),
+        .systemLibrary(name: "COneDNN", providers: [.apt(["libdnnl-dev"])]),
         // Vector header and the kernels built once per instruction set.
         .target(name: "CVector"),
         module("NumericsBaseline", ["CVector"], settings: kernelSettings(nil)),
         module("NumericsV3", ["CVector"], settings: kernelSettings("x86-64-v3")),
         module("NumericsV4", ["CVector"], settings: kernelSettings("x86-64-v4")),
-        module("Numerics", ["CVector", "COpenBLAS", "NumericsBaseline", "NumericsV3", "NumericsV4"]),
+        module("NumericsV4BFloat16", ["CVector"], settings: kernelSettings("x86-64-v4", ["avx512bf16"])),
+        module(
+            "Numerics",
+            [
+                "CVector", "COpenBLAS", "COneDNN", "NumericsBaseline", "NumericsV3", "NumericsV4", "NumericsV4BFloat16",
+            ]),
         // Data and models.
         module("JSONText"),
         module("Tokenizing", ["JSONText"]),

@@ -28,6 +28,9 @@ struct BenchTrainCommand: AsyncParsableCommand {
     @Option(name: .long, help: "Threads; 0 takes one per core.")
     var threads: Int?
 
+    @Option(name: .long, help: "Operands of matrix products: f32 or bf16. Default: the faster on this processor.")
+    var dtype: String?
+
     @Option(name: .long, help: "Seconds to spend, half on training and half on the peak.")
     var seconds = 20
 
@@ -35,7 +38,7 @@ struct BenchTrainCommand: AsyncParsableCommand {
     var json = false
 
     func run() async throws {
-        let request = LocalBench.Request(size: size, batch: batch, threads: threads, seconds: seconds)
+        let request = LocalBench.Request(size: size, batch: batch, threads: threads, seconds: seconds, dtype: dtype)
         let report = try LocalBench(request) { UserError.writeToStandardError($0 + "\n") }.run()
         try report.show(json: json)
     }

@@ -16,7 +16,7 @@ final class GradientWorkspace {
     let losses: UnsafeMutablePointer<Double>
     private let buffers: [FloatBuffer]
 
-    init(configuration: ModelConfiguration, shape: BatchShape) {
+    init(configuration: ModelConfiguration, shape: BatchShape, products: MatrixProducts) {
         var buffers: [FloatBuffer] = []
         func claim(_ count: Int) -> MutableFloats {
             let buffer = FloatBuffer(count: count)
@@ -24,7 +24,7 @@ final class GradientWorkspace {
             return buffer.pointer
         }
         func claimPacked(_ columns: Int) -> MutableFloats {
-            claim(Kernels.packedCount(rows: shape.tokens, columns: columns))
+            claim(products.packedCount(rows: shape.tokens, columns: columns))
         }
         let tokens = shape.tokens
         streams = (0..<3).map { _ in claim(tokens * configuration.width) }
@@ -49,7 +49,7 @@ final class GradientWorkspace {
     }
 }
 
-/// The backward pass over a batch: adds the gradient of the mean loss to a flat buffer in the parameters' layout.
+/// The backward pass over a batch: the gradient of the mean loss goes to a flat buffer in the parameters' layout.
 ///
 /// Per block there are two parallel-fors: over chunks, from the block's output back to its input; then over rows of the
 /// weights, whose gradients sum over all tokens of the batch in order. Nothing depends on the number of threads.
@@ -60,9 +60,15 @@ struct BackwardPass {
     private var configuration: ModelConfiguration { forward.layout.configuration }
     private var workspace: Workspace { forward.workspace }
     private var kernels: Kernels { forward.kernels }
+    private var products: MatrixProducts { forward.products }
 
     /// Runs after `ForwardPass.run` over the full batch; returns the mean loss. `memory.targets` must be filled.
-    func run(_ parameters: Floats, _ inputs: UnsafePointer<Int32>, inputStride: Int, gradient: MutableFloats) -> Double
+    ///
+    /// `adding` adds to the gradient, else it is overwritten.
+    func run(
+        _ parameters: Floats, _ inputs: UnsafePointer<Int32>, inputStride: Int, gradient: MutableFloats, adding: Bool
+    )
+        -> Double
     {
         let shape = workspace.shape
         let normCount = shape.chunkCount * (2 * configuration.layerCount + 1) * configuration.width
@@ -71,7 +77,7 @@ struct BackwardPass {
         var first = 0
         while first < shape.tokens {
             let slab = first..<min(shape.tokens, first + workspace.slabTokens)
-            loss += runHead(slab, gradient)
+            loss += runHead(slab, gradient, adding: adding || first > 0)
             first = slab.upperBound
         }
         runFinalNorm(parameters)
@@ -82,34 +88,34 @@ struct BackwardPass {
                     block, parameters, chunk: chunk, after: after, between: between, before: before,
                     scratch: workspace.workers[worker])
             }
-            addWeightGradients(block, after: after, between: between, gradient)
+            addWeightGradients(block, after: after, between: between, gradient, adding: adding)
             (after, between, before) = (before, after, between)
         }
+        if !adding { clearSums(gradient) }
         addNormGradients(gradient)
         addEmbeddingGradient(after, inputs, inputStride, gradient)
         return loss / Double(shape.tokens)
     }
 
     /// Loss, the stream's gradient under the final norm (streams[0]) and the head's gradient, for some tokens.
-    private func runHead(_ slab: Range<Int>, _ gradient: MutableFloats) -> Double {
+    private func runHead(_ slab: Range<Int>, _ gradient: MutableFloats, adding: Bool) -> Double {
         let (width, vocabulary) = (configuration.width, configuration.vocabularySize)
         let factor = 1 / Float(workspace.shape.tokens)
         guard let backward = forward.weights.head.backward else { return .nan }
         let packed = memory.packedInput
-        forward.runHead(slab) { task, first, rows in
+        forward.runHead(slab) { task, first, rows, scratch in
             let logits = workspace.logits + (first - slab.lowerBound) * vocabulary
             memory.losses[task] = kernels.crossEntropy(rows, vocabulary, logits, memory.targets + first, factor)
-            kernels.multiplyPacked(
-                rows, width, vocabulary, logits, vocabulary, backward.pointer, memory.streams[0] + first * width, width,
-                false)
-            kernels.packRows(
+            forward.multiply(rows, width, vocabulary, logits, backward, memory.streams[0] + first * width, scratch)
+            products.packRows(
                 rows, width, workspace.normed + first * width, width, first - slab.lowerBound, slab.count, packed)
         }
-        addProducts([
-            Product(
-                rows: vocabulary, columns: width, outputs: workspace.logits, inputs: packed,
-                into: gradient + forward.layout.head, depth: slab.count)
-        ])
+        addProducts(
+            [
+                Product(
+                    rows: vocabulary, columns: width, outputs: workspace.logits, inputs: packed,
+                    into: gradient + forward.layout.head, depth: slab.count)
+            ], adding: adding)
         let tasks = (slab.count + ForwardPass.headRows - 1) / ForwardPass.headRows
         return (0..<tasks).reduce(0) { $0 + memory.losses[$1] }
     }
@@ -138,6 +144,11 @@ struct BackwardPass {
         before: MutableFloats, scratch: WorkerScratch
     ) {
         let rows = workspace.shape.tokens(ofChunk: chunk)
+        if workspace.keeping == .inputs {
+            forward.runBlock(
+                index, parameters, rows: rows, firstSequence: rows.lowerBound / workspace.shape.length, next: nil,
+                scratch: scratch)
+        }
         runFeedForward(
             index, parameters, rows, after: after, between: between, scratch: scratch,
             normPart: normPart(chunk, 2 * index + 1))
@@ -157,18 +168,16 @@ struct BackwardPass {
         )
         guard let down = matrices.down.backward, let gateUp = matrices.gateUp.backward else { return }
         let start = first * width
-        kernels.multiplyPacked(
-            count, hidden, width, after + start, width, down.pointer, scratch.hidden, hidden, false)
+        forward.multiply(count, hidden, width, after + start, down, scratch.hidden, scratch)
         let dGateUp = memory.dGateUp + first * 2 * hidden
         kernels.swiGLUGradient(count, hidden, kept.gateUp + first * 2 * hidden, scratch.hidden, dGateUp)
-        kernels.packRows(count, hidden, scratch.hidden, hidden, first, tokens, memory.packedHidden)
+        products.packRows(count, hidden, scratch.hidden, hidden, first, tokens, memory.packedHidden)
         // The norm's output again: cheaper than keeping it.
         kernels.rmsNorm(
             count, width, kept.middle + start, parameters + offsets.postNorm, configuration.rmsNormEpsilon,
             scratch.normed, kept.middleInverse + first)
-        kernels.packRows(count, width, scratch.normed, width, first, tokens, memory.packedMiddle)
-        kernels.multiplyPacked(
-            count, width, 2 * hidden, dGateUp, 2 * hidden, gateUp.pointer, scratch.normed, width, false)
+        products.packRows(count, width, scratch.normed, width, first, tokens, memory.packedMiddle)
+        forward.multiply(count, width, 2 * hidden, dGateUp, gateUp, scratch.normed, scratch)
         kernels.rmsNormGradient(
             count, width, scratch.normed, kept.middle + start, parameters + offsets.postNorm,
             kept.middleInverse + first, after + start, between + start, normPart)
@@ -190,9 +199,8 @@ struct BackwardPass {
             return
         }
         let start = first * width
-        kernels.multiplyPacked(
-            count, queryWidth, width, between + start, width, output.pointer, scratch.attention, queryWidth, false)
-        kernels.packRows(
+        forward.multiply(count, queryWidth, width, between + start, output, scratch.attention, scratch)
+        products.packRows(
             count, queryWidth, kept.attention + first * queryWidth, queryWidth, first, tokens, memory.packedAttention)
         for sequence in 0..<count / length {
             let token = first + sequence * length
@@ -206,10 +214,10 @@ struct BackwardPass {
         kernels.rmsNorm(
             count, width, kept.input + start, parameters + offsets.inputNorm, configuration.rmsNormEpsilon,
             scratch.normed, kept.inputInverse + first)
-        kernels.packRows(count, width, scratch.normed, width, first, tokens, memory.packedInput)
-        kernels.multiplyPacked(
-            count, width, attentionWidth, memory.dQueryKeyValue + first * attentionWidth, attentionWidth,
-            queryKeyValue.pointer, scratch.normed, width, false)
+        products.packRows(count, width, scratch.normed, width, first, tokens, memory.packedInput)
+        forward.multiply(
+            count, width, attentionWidth, memory.dQueryKeyValue + first * attentionWidth, queryKeyValue, scratch.normed,
+            scratch)
         kernels.rmsNormGradient(
             count, width, scratch.normed, kept.input + start, parameters + offsets.inputNorm,
             kept.inputInverse + first, between + start, before + start, normPart)
@@ -224,41 +232,52 @@ struct BackwardPass {
     }
 
     private func addWeightGradients(
-        _ index: Int, after: MutableFloats, between: MutableFloats, _ gradient: MutableFloats
+        _ index: Int, after: MutableFloats, between: MutableFloats, _ gradient: MutableFloats, adding: Bool
     ) {
         let (width, hidden, tokens) = (configuration.width, configuration.feedForwardWidth, workspace.shape.tokens)
         let offsets = forward.layout.block(index)
-        addProducts([
-            Product(
-                rows: 2 * hidden, columns: width, outputs: memory.dGateUp, inputs: memory.packedMiddle,
-                into: gradient + offsets.gateUp, depth: tokens),
-            Product(
-                rows: width, columns: hidden, outputs: after, inputs: memory.packedHidden,
-                into: gradient + offsets.down, depth: tokens),
-            Product(
-                rows: configuration.queryWidth + 2 * configuration.keyValueWidth, columns: width,
-                outputs: memory.dQueryKeyValue, inputs: memory.packedInput, into: gradient + offsets.queryKeyValue,
-                depth: tokens),
-            Product(
-                rows: width, columns: configuration.queryWidth, outputs: between, inputs: memory.packedAttention,
-                into: gradient + offsets.attentionOutput, depth: tokens),
-        ])
+        addProducts(
+            [
+                Product(
+                    rows: 2 * hidden, columns: width, outputs: memory.dGateUp, inputs: memory.packedMiddle,
+                    into: gradient + offsets.gateUp, depth: tokens),
+                Product(
+                    rows: width, columns: hidden, outputs: after, inputs: memory.packedHidden,
+                    into: gradient + offsets.down, depth: tokens),
+                Product(
+                    rows: configuration.queryWidth + 2 * configuration.keyValueWidth, columns: width,
+                    outputs: memory.dQueryKeyValue, inputs: memory.packedInput, into: gradient + offsets.queryKeyValue,
+                    depth: tokens),
+                Product(
+                    rows: width, columns: configuration.queryWidth, outputs: between, inputs: memory.packedAttention,
+                    into: gradient + offsets.attentionOutput, depth: tokens),
+            ], adding: adding)
     }
 
-    private func addProducts(_ products: [Product]) {
-        forward.pool.run(products.reduce(0) { $0 + $1.tasks }) { task, worker in
+    private func addProducts(_ gradients: [Product], adding: Bool) {
+        forward.pool.run(gradients.reduce(0) { $0 + $1.tasks }) { task, worker in
             var task = task
-            for product in products {
+            for product in gradients {
                 if task < product.tasks {
                     let row = task * Workspace.gradientRows
-                    kernels.multiplyTransposedPacked(
+                    products.multiplyTransposed(
                         min(Workspace.gradientRows, product.rows - row), product.columns, product.depth,
                         product.outputs + row, product.rows, product.inputs, product.into + row * product.columns,
-                        product.columns, true, workspace.workers[worker].tiles)
+                        product.columns, adding, workspace.workers[worker].tiles)
                     return
                 }
                 task -= product.tasks
             }
+        }
+    }
+
+    /// Zeroes what is only ever added to: the norms' gradients, and the embedding's where the head has its own.
+    private func clearSums(_ gradient: MutableFloats) {
+        for tensor in forward.layout.tensors where !tensor.isMatrix {
+            (gradient + tensor.offset).update(repeating: 0, count: tensor.count)
+        }
+        if !configuration.tiedEmbeddings {
+            gradient.update(repeating: 0, count: configuration.vocabularySize * configuration.width)
         }
     }
 

@@ -30,10 +30,11 @@ package final class Evaluator {
         self.kernels = kernels
         let workspace = Workspace(
             configuration: layout.configuration, shape: BatchShape(sequences: batchSize, length: length),
-            threadCount: pool.threadCount, keepsActivations: false, kernels: kernels)
+            threadCount: pool.threadCount, keeping: .nothing, kernels: kernels, products: kernels.float32)
         forward = ForwardPass(
-            layout: layout, workspace: workspace, weights: PackedWeights(layout: layout, withGradient: false),
-            kernels: kernels, pool: pool)
+            layout: layout, workspace: workspace,
+            weights: PackedWeights(layout: layout, withGradient: false, products: kernels.float32), kernels: kernels,
+            products: kernels.float32, pool: pool)
     }
 
     /// The mean loss per token in nats over any number of windows of sequenceLength + 1 token ids.
@@ -85,7 +86,7 @@ package final class Evaluator {
             throw .wrongParameterCount(given: parameters.count, expected: layout.count)
         }
         try checkTokens(tokens, vocabularySize: layout.configuration.vocabularySize)
-        forward.weights.pack(parameters.pointer, kernels: kernels, pool: pool)
+        forward.weights.pack(parameters.pointer, pool: pool)
     }
 
     /// Forward over some sequences, then `body` for each token in order with its logits (which it may overwrite).
@@ -101,7 +102,7 @@ package final class Evaluator {
         let total = sequences * sequenceLength
         for first in stride(from: 0, to: total, by: forward.workspace.slabTokens) {
             let slab = first..<min(total, first + forward.workspace.slabTokens)
-            forward.runHead(slab) { _, _, _ in }
+            forward.runHead(slab) { _, _, _, _ in }
             for token in slab { body(token, forward.workspace.logits + (token - first) * vocabulary) }
         }
     }

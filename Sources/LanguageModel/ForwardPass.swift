@@ -7,9 +7,26 @@ struct ForwardPass {
     let workspace: Workspace
     let weights: PackedWeights
     let kernels: Kernels
+    let products: MatrixProducts
     let pool: WorkerPool
 
     private var configuration: ModelConfiguration { layout.configuration }
+
+    /// C (+)= A Wᵀ (or A W) for some rows of A in float32, which are staged as the products need them.
+    ///
+    /// a: [rows, depth]; c: [rows, columns]; both without gaps.
+    func multiply(
+        _ rows: Int, _ columns: Int, _ depth: Int, _ a: Floats, _ matrix: FloatBuffer, _ c: MutableFloats,
+        adding: Bool = false, _ scratch: WorkerScratch
+    ) {
+        if products.readsInPlace(depth) {
+            products.multiply(rows, columns, depth, a, depth, matrix.pointer, c, columns, adding)
+        } else {
+            let stride = products.stagedStride(depth)
+            products.stageRows(rows, depth, a, depth, scratch.operand, stride)
+            products.multiply(rows, columns, depth, scratch.operand, stride, matrix.pointer, c, columns, adding)
+        }
+    }
 
     /// Fills the workspace from the embedding of `inputs` to the final norm's output.
     ///
@@ -50,8 +67,9 @@ struct ForwardPass {
             workspace.outputInverse + rows.lowerBound)
     }
 
-    private func runBlock(
-        _ index: Int, _ parameters: Floats, rows: Range<Int>, firstSequence: Int, next: MutableFloats,
+    /// One block over some tokens; without `next` only what its gradient needs, for recomputation.
+    func runBlock(
+        _ index: Int, _ parameters: Floats, rows: Range<Int>, firstSequence: Int, next: MutableFloats?,
         scratch: WorkerScratch
     ) {
         let (width, hidden) = (configuration.width, configuration.feedForwardWidth)
@@ -66,9 +84,7 @@ struct ForwardPass {
             count, width, input, parameters + offsets.inputNorm, configuration.rmsNormEpsilon, scratch.normed,
             kept.inputInverse + first)
         let queryKeyValue = kept.queryKeyValue + first * attentionWidth
-        kernels.multiplyPacked(
-            count, attentionWidth, width, scratch.normed, width, matrices.queryKeyValue.forward.pointer, queryKeyValue,
-            attentionWidth, false)
+        multiply(count, attentionWidth, width, scratch.normed, matrices.queryKeyValue.forward, queryKeyValue, scratch)
         let attention = kept.attention + first * queryWidth
         for sequence in 0..<count / length {
             kernels.attention(
@@ -78,38 +94,37 @@ struct ForwardPass {
                 kept.statistics + (firstSequence + sequence) * length * 2 * configuration.headCount, scratch.heads)
         }
         middle.update(from: input, count: count * width)
-        kernels.multiplyPacked(
-            count, width, queryWidth, attention, queryWidth, matrices.attentionOutput.forward.pointer, middle, width,
-            true)
+        multiply(
+            count, width, queryWidth, attention, matrices.attentionOutput.forward, middle, adding: true, scratch)
         kernels.rmsNorm(
             count, width, middle, parameters + offsets.postNorm, configuration.rmsNormEpsilon, scratch.normed,
             kept.middleInverse + first)
         let gateUp = kept.gateUp + first * 2 * hidden
-        kernels.multiplyPacked(
-            count, 2 * hidden, width, scratch.normed, width, matrices.gateUp.forward.pointer, gateUp, 2 * hidden, false)
+        multiply(count, 2 * hidden, width, scratch.normed, matrices.gateUp.forward, gateUp, scratch)
+        guard let next else { return }
         kernels.swiGLU(count, hidden, gateUp, scratch.hidden)
         let output = next + first * width
         output.update(from: middle, count: count * width)
-        kernels.multiplyPacked(
-            count, width, hidden, scratch.hidden, hidden, matrices.down.forward.pointer, output, width, true)
+        multiply(count, width, hidden, scratch.hidden, matrices.down.forward, output, adding: true, scratch)
     }
 
-    /// Rows per task of the head: small, since logits are wide.
-    static let headRows = 64
+    /// Rows per task of the head: small, since logits are wide; whole register tiles.
+    static let headRows = 96
 
     /// Computes the logits of the tokens `slab` into the workspace and hands each task's rows to `body`.
     ///
-    /// `body` gets the task, its first token and the number of its rows; the rows' logits start at
+    /// `body` gets the task, its first token, the number of its rows and the worker's scratch; the rows' logits start at
     /// `workspace.logits + (first - slab.lowerBound) * vocabulary`.
-    func runHead(_ slab: Range<Int>, _ body: (_ task: Int, _ first: Int, _ rows: Int) -> Void) {
+    func runHead(_ slab: Range<Int>, _ body: (_ task: Int, _ first: Int, _ rows: Int, _ scratch: WorkerScratch) -> Void)
+    {
         let (width, vocabulary) = (configuration.width, configuration.vocabularySize)
-        pool.run((slab.count + Self.headRows - 1) / Self.headRows) { task, _ in
+        pool.run((slab.count + Self.headRows - 1) / Self.headRows) { task, worker in
             let first = slab.lowerBound + task * Self.headRows
             let rows = min(Self.headRows, slab.upperBound - first)
-            kernels.multiplyPacked(
-                rows, vocabulary, width, workspace.normed + first * width, width, weights.head.forward.pointer,
-                workspace.logits + (first - slab.lowerBound) * vocabulary, vocabulary, false)
-            body(task, first, rows)
+            multiply(
+                rows, vocabulary, width, workspace.normed + first * width, weights.head.forward,
+                workspace.logits + (first - slab.lowerBound) * vocabulary, workspace.workers[worker])
+            body(task, first, rows, workspace.workers[worker])
         }
     }
 }

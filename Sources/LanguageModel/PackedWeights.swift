@@ -14,13 +14,13 @@ final class PackedWeights {
         /// Packed for dx = Wᵀ dy; nil where only the forward pass is wanted.
         let backward: FloatBuffer?
 
-        init(offset: Int, outputs: Int, inputs: Int, withGradient: Bool) {
+        init(offset: Int, outputs: Int, inputs: Int, withGradient: Bool, products: MatrixProducts) {
             self.offset = offset
             self.outputs = outputs
             self.inputs = inputs
-            forward = FloatBuffer(count: Kernels.packedCount(rows: inputs, columns: outputs))
+            forward = FloatBuffer(count: products.packedCount(rows: inputs, columns: outputs))
             backward =
-                withGradient ? FloatBuffer(count: Kernels.packedCount(rows: outputs, columns: inputs)) : nil
+                withGradient ? FloatBuffer(count: products.packedCount(rows: outputs, columns: inputs)) : nil
         }
     }
 
@@ -32,14 +32,17 @@ final class PackedWeights {
     let blocks: [Block]
     let head: Matrix
     private let all: [Matrix]
+    private let products: MatrixProducts
 
-    init(layout: ParameterLayout, withGradient: Bool) {
+    init(layout: ParameterLayout, withGradient: Bool, products: MatrixProducts) {
+        self.products = products
         let shape = layout.configuration
         var blocks: [Block] = []
         for index in 0..<shape.layerCount {
             let offsets = layout.block(index)
             func matrix(_ offset: Int, _ outputs: Int, _ inputs: Int) -> Matrix {
-                Matrix(offset: offset, outputs: outputs, inputs: inputs, withGradient: withGradient)
+                Matrix(
+                    offset: offset, outputs: outputs, inputs: inputs, withGradient: withGradient, products: products)
             }
             blocks.append(
                 Block(
@@ -51,19 +54,20 @@ final class PackedWeights {
         }
         self.blocks = blocks
         head = Matrix(
-            offset: layout.head, outputs: shape.vocabularySize, inputs: shape.width, withGradient: withGradient)
+            offset: layout.head, outputs: shape.vocabularySize, inputs: shape.width, withGradient: withGradient,
+            products: products)
         all = [head] + blocks.flatMap { [$0.queryKeyValue, $0.attentionOutput, $0.gateUp, $0.down] }
     }
 
     /// Packs every matrix from the flat parameters.
-    func pack(_ parameters: Floats, kernels: Kernels, pool: WorkerPool) {
+    func pack(_ parameters: Floats, pool: WorkerPool) {
         pool.run(2 * all.count) { task, _ in
             let matrix = all[task / 2]
             let values = parameters + matrix.offset
             if task % 2 == 0 {
-                kernels.packColumns(matrix.inputs, matrix.outputs, values, matrix.inputs, matrix.forward.pointer)
+                products.packColumns(matrix.inputs, matrix.outputs, values, matrix.inputs, matrix.forward.pointer)
             } else if let backward = matrix.backward {
-                kernels.packRows(
+                products.packRows(
                     matrix.outputs, matrix.inputs, values, matrix.inputs, 0, matrix.outputs, backward.pointer)
             }
         }

@@ -7,13 +7,18 @@ final class ParameterUpdate {
     private struct Piece {
         let offset, count: Int
         let decays: Bool
+        /// A matrix inside a block, which Muon takes.
+        let isHidden: Bool
     }
 
     private let pieces: [Piece]
+    /// The pieces that AdamW updates: all, or all but the hidden matrices.
+    private let adamPieces: [Piece]
+    private let orthogonal: OrthogonalUpdate?
     /// Each piece's sum of squared gradients.
     private let squares: UnsafeMutablePointer<Double>
 
-    init(layout: ParameterLayout) {
+    init(layout: ParameterLayout, muon: Muon?, threadCount: Int) {
         let pieceCount = 1 << 16
         var pieces: [Piece] = []
         for tensor in layout.tensors {
@@ -21,10 +26,12 @@ final class ParameterUpdate {
                 pieces.append(
                     Piece(
                         offset: tensor.offset + start, count: min(pieceCount, tensor.count - start),
-                        decays: tensor.isMatrix))
+                        decays: tensor.isMatrix, isHidden: tensor.isMatrix && tensor.block != nil))
             }
         }
         self.pieces = pieces
+        adamPieces = muon == nil ? pieces : pieces.filter { !$0.isHidden }
+        orthogonal = muon.map { OrthogonalUpdate(layout: layout, muon: $0, threadCount: threadCount) }
         squares = .allocate(capacity: pieces.count)
         squares.initialize(repeating: 0, count: pieces.count)
     }
@@ -39,7 +46,7 @@ final class ParameterUpdate {
         return (0..<pieces.count).reduce(0) { $0 + squares[$1] }.squareRoot()
     }
 
-    /// AdamW on every piece.
+    /// AdamW, and Muon where it was asked for.
     func apply(
         to state: TrainingState, gradient: Floats, gradientScale: Float, optimizer: AdamW, learningRate: Float,
         kernels: Kernels, pool: WorkerPool
@@ -48,8 +55,11 @@ final class ParameterUpdate {
         let count = Double(state.updateCount)
         let stepSize = Double(learningRate) / (1 - pow(Double(optimizer.beta1), count))
         let inverseCorrection = 1 / (1 - pow(Double(optimizer.beta2), count)).squareRoot()
-        pool.run(pieces.count) { task, _ in
-            let piece = pieces[task]
+        orthogonal?.apply(
+            to: state, gradient: gradient, gradientScale: gradientScale, learningRate: learningRate,
+            weightDecay: optimizer.weightDecay, kernels: kernels, pool: pool)
+        pool.run(adamPieces.count) { task, _ in
+            let piece = adamPieces[task]
             kernels.adamW(
                 piece.count, state.parameters.pointer + piece.offset, gradient + piece.offset,
                 state.firstMoment.pointer + piece.offset, state.secondMoment.pointer + piece.offset, gradientScale,

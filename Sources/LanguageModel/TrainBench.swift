@@ -14,12 +14,15 @@ package enum TrainBench {
         package var secondsPerRound: Double
         /// Number of rounds.
         package var rounds: Int
+        /// Precision of the matrix products.
+        package var precision: Precision
 
-        /// Wraps the five.
+        /// Wraps the six.
         package init(
-            configuration: ModelConfiguration, batchSize: Int, threadCount: Int, secondsPerRound: Double = 2,
-            rounds: Int = 5
+            configuration: ModelConfiguration, batchSize: Int, threadCount: Int, precision: Precision,
+            secondsPerRound: Double = 2, rounds: Int = 5
         ) {
+            self.precision = precision
             self.configuration = configuration
             self.batchSize = batchSize
             self.threadCount = threadCount
@@ -29,23 +32,27 @@ package enum TrainBench {
     }
 
     /// The measured figures.
-    package struct Report: Hashable, Sendable {
+    package struct Report: Sendable {
         /// Parameters of the model.
         package var parameters: Int
         /// Tokens per optimizer step.
         package var tokensPerStep: Int
         /// Optimizer steps measured.
         package var steps: Int
-        /// Tokens trained per second, over all rounds.
+        /// Tokens trained per second: the median of the rounds.
         package var tokensPerSecond: Double
         /// 6 x weights used in matrix products + 6 x layers x width x context.
         package var flopsPerToken: Double
         /// tokensPerSecond x flopsPerToken / 1e9.
         package var trainingGigaflops: Double
-        /// The best OpenBLAS square product of 1024 or 2048, on all threads at once.
+        /// The best square product of 1024 or 2048 on all threads at once, by OpenBLAS (float32) or oneDNN (bfloat16).
+        ///
+        /// The median of the rounds.
         package var peakGigaflops: Double
-        /// trainingGigaflops / peakGigaflops.
-        package var shareOfPeak: Double
+        /// Each round's training rate over the peak measured right after it: least, median and greatest.
+        package var shareOfPeak: (least: Double, median: Double, greatest: Double)
+        /// Precision of the matrix products.
+        package var precision: Precision
         /// Threads used.
         package var threadCount: Int
         /// Kernels used.
@@ -72,69 +79,45 @@ package enum TrainBench {
         try settings.configuration.validate()
         let pool = WorkerPool(threadCount: settings.threadCount)
         let state = TrainingState(configuration: settings.configuration, seed: 1)
-        let trainer = Trainer(state: state, batchSize: settings.batchSize, pool: pool)
+        let trainer = Trainer(
+            state: state, batchSize: settings.batchSize, precision: settings.precision, pool: pool)
         var random = SeededRandom(seed: 2)
         let windows = (0..<settings.batchSize * (settings.configuration.contextLength + 1)).map { _ in
             Int32(random.nextIndex(below: settings.configuration.vocabularySize))
         }
-        let peak = MatrixPeak(threadCount: pool.threadCount)
+        guard let peak = MatrixPeak(settings.precision, threadCount: pool.threadCount) else {
+            throw .invalidConfiguration("this processor has no bfloat16 products to measure against")
+        }
         var report = try trainer.step(windows, learningRate: 1e-4)
-        var (steps, trainingSeconds, best) = (0, 0.0, 0.0)
+        let flops = flopsPerToken(settings.configuration)
+        var (steps, rates, peaks, shares) = (0, [Double](), [Double](), [Double]())
         for round in 0..<settings.rounds {
             let start = now()
+            var count = 0
             repeat {
                 report = try trainer.step(windows, learningRate: 1e-4)
-                steps += 1
+                count += 1
             } while now() - start < settings.secondsPerRound
-            trainingSeconds += now() - start
-            best = max(best, peak.measure(seconds: settings.secondsPerRound, pool: pool, now: now))
+            let rate = Double(count * trainer.tokensPerBatch) / (now() - start)
+            let limit = peak.measure(seconds: settings.secondsPerRound, pool: pool, now: now)
+            steps += count
+            rates.append(rate)
+            peaks.append(limit)
+            shares.append(rate * flops / 1e9 / limit)
             progress(round + 1)
         }
-        let tokensPerSecond = Double(steps * trainer.tokensPerBatch) / trainingSeconds
-        let flops = flopsPerToken(settings.configuration)
-        let gigaflops = tokensPerSecond * flops / 1e9
+        let rate = median(rates)
         return Report(
             parameters: state.layout.count, tokensPerStep: trainer.tokensPerBatch, steps: steps,
-            tokensPerSecond: tokensPerSecond, flopsPerToken: flops, trainingGigaflops: gigaflops, peakGigaflops: best,
-            shareOfPeak: gigaflops / best, threadCount: pool.threadCount, instructionSet: .best,
-            lastLoss: report.loss)
-    }
-}
-
-/// The rate of large square products by OpenBLAS, each thread multiplying its own matrices.
-private struct MatrixPeak {
-    private let operands: [(a: FloatBuffer, b: FloatBuffer, c: FloatBuffer)]
-    private static let sizes = [1024, 2048]
-
-    init(threadCount: Int) {
-        var random = SeededRandom(seed: 3)
-        operands = (0..<threadCount).map { _ in
-            let count = 2048 * 2048
-            let (a, b) = (FloatBuffer(count: count), FloatBuffer(count: count))
-            for index in 0..<count {
-                a.pointer[index] = random.nextUniform()
-                b.pointer[index] = random.nextUniform()
-            }
-            return (a, b, FloatBuffer(count: count))
-        }
+            tokensPerSecond: rate, flopsPerToken: flops, trainingGigaflops: rate * flops / 1e9,
+            peakGigaflops: median(peaks),
+            shareOfPeak: (shares.min() ?? 0, median(shares), shares.max() ?? 0), precision: settings.precision,
+            threadCount: pool.threadCount, instructionSet: .best, lastLoss: report.loss)
     }
 
-    /// The best product within about `seconds`, in GFLOP/s over all threads.
-    func measure(seconds: Double, pool: WorkerPool, now: () -> Double) -> Double {
-        var best = 0.0
-        let begin = now()
-        repeat {
-            for n in Self.sizes {
-                let start = now()
-                pool.run(operands.count) { task, _ in
-                    let (a, b, c) = operands[task]
-                    DenseProduct.multiply(
-                        m: n, n: n, k: n, a: a.pointer, aStride: n, b: b.pointer, bStride: n, c: c.pointer, cStride: n)
-                }
-                let flops = 2 * Double(n) * Double(n) * Double(n) * Double(operands.count)
-                best = max(best, flops / (now() - start) / 1e9)
-            }
-        } while now() - begin < seconds
-        return best
+    private static func median(_ values: [Double]) -> Double {
+        let sorted = values.sorted()
+        guard !sorted.isEmpty else { return 0 }
+        return (sorted[(sorted.count - 1) / 2] + sorted[sorted.count / 2]) / 2
     }
 }

@@ -10,7 +10,7 @@ package struct StepReport: Hashable, Sendable {
     package var applied: Bool
 }
 
-/// Trains one model: forward, backward, clipping and AdamW, on all threads of a pool.
+/// Trains one model: forward, backward, clipping and the optimizer, on all threads of a pool.
 ///
 /// Claims all memory at creation; a step claims no tensor memory. Not Sendable: it belongs to one thread or actor, and blocks it
 /// for the length of a step. Results are equal bit for bit for equal state, windows and rates, on one kind of processor,
@@ -20,6 +20,10 @@ package final class Trainer {
     package let state: TrainingState
     /// Optimizer settings; may change between steps.
     package var optimizer: AdamW
+    /// Where set, hidden matrices are updated by Muon and only the rest by AdamW. Fixed, since both use the moments.
+    package let muon: Muon?
+    /// The precision of matrix products' operands; parameters, gradients and moments are float32 always.
+    package var precision: Precision { forward.products.precision }
     /// Windows per call.
     package let batchSize: Int
     /// Tokens that each window trains on; a window holds one more.
@@ -39,8 +43,12 @@ package final class Trainer {
     private var accumulatedLoss = 0.0
 
     /// Prepares training in batches of `batchSize` windows of `sequenceLength` + 1 tokens (default: the whole context).
+    ///
+    /// With `recomputesActivations` only each block's input is kept for the gradient and the rest is computed again:
+    /// about a fifth of the memory for a quarter more time, to the same bits.
     package init(
-        state: TrainingState, batchSize: Int, sequenceLength: Int? = nil, optimizer: AdamW = AdamW(), pool: WorkerPool,
+        state: TrainingState, batchSize: Int, sequenceLength: Int? = nil, optimizer: AdamW = AdamW(),
+        muon: Muon? = nil, precision: Precision = .float32, recomputesActivations: Bool = false, pool: WorkerPool,
         kernels: Kernels = .best
     ) {
         let configuration = state.layout.configuration
@@ -54,16 +62,19 @@ package final class Trainer {
         self.pool = pool
         self.kernels = kernels
         let shape = BatchShape(sequences: batchSize, length: length)
+        let products = kernels.products(precision)
         let workspace = Workspace(
-            configuration: configuration, shape: shape, threadCount: pool.threadCount, keepsActivations: true,
-            kernels: kernels)
-        weights = PackedWeights(layout: state.layout, withGradient: true)
-        memory = GradientWorkspace(configuration: configuration, shape: shape)
+            configuration: configuration, shape: shape, threadCount: pool.threadCount,
+            keeping: recomputesActivations ? .inputs : .everything, kernels: kernels, products: products)
+        weights = PackedWeights(layout: state.layout, withGradient: true, products: products)
+        memory = GradientWorkspace(configuration: configuration, shape: shape, products: products)
         forward = ForwardPass(
-            layout: state.layout, workspace: workspace, weights: weights, kernels: kernels, pool: pool)
+            layout: state.layout, workspace: workspace, weights: weights, kernels: kernels, products: products,
+            pool: pool)
         backward = BackwardPass(forward: forward, memory: memory)
         gradient = FloatBuffer(count: state.layout.count)
-        update = ParameterUpdate(layout: state.layout)
+        self.muon = muon
+        update = ParameterUpdate(layout: state.layout, muon: muon, threadCount: pool.threadCount)
     }
 
     /// One optimizer step on one batch: `accumulate`, then `update`.
@@ -74,7 +85,8 @@ package final class Trainer {
         return applyUpdate(learningRate: learningRate)
     }
 
-    /// Adds one batch's gradient to what has accumulated since the last update; returns its mean loss.
+    /// Adds one batch's gradient to what has accumulated since the last update; returns its mean loss. The parameters must
+    /// not change between the batches of one update.
     @discardableResult
     package func accumulate(_ windows: [Int32]) throws(ModelError) -> Double {
         let stride = sequenceLength + 1
@@ -82,18 +94,18 @@ package final class Trainer {
             throw .wrongTokenCount(given: windows.count, expected: "\(batchSize) x \(stride)")
         }
         try checkTokens(windows, vocabularySize: state.layout.configuration.vocabularySize)
-        if accumulatedBatches == 0 { gradient.zero() }
         for sequence in 0..<batchSize {
             for position in 0..<sequenceLength {
                 memory.targets[sequence * sequenceLength + position] = windows[sequence * stride + position + 1]
             }
         }
         let parameters = Floats(state.parameters.pointer)
-        weights.pack(parameters, kernels: kernels, pool: pool)
+        if accumulatedBatches == 0 { weights.pack(parameters, pool: pool) }
         let loss = windows.withUnsafeBufferPointer { tokens in
             guard let start = tokens.baseAddress else { return Double.nan }
             forward.run(parameters, start, inputStride: stride, sequences: batchSize)
-            return backward.run(parameters, start, inputStride: stride, gradient: gradient.pointer)
+            return backward.run(
+                parameters, start, inputStride: stride, gradient: gradient.pointer, adding: accumulatedBatches > 0)
         }
         accumulatedBatches += 1
         accumulatedLoss += loss

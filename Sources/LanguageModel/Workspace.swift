@@ -12,7 +12,9 @@ struct BatchShape {
     init(sequences: Int, length: Int) {
         self.sequences = sequences
         self.length = length
-        chunkSequences = max(1, min(sequences, 256 / length))
+        let count = max(1, min(sequences, 256 / length))
+        // Chunks start at even tokens, since bfloat16 packs tokens in pairs.
+        chunkSequences = length % 2 == 1 && count % 2 == 1 ? count + 1 : count
     }
 
     var tokens: Int { sequences * length }
@@ -49,17 +51,30 @@ struct WorkerScratch {
     let attention: MutableFloats
     /// [chunk tokens, feed-forward width].
     let hidden: MutableFloats
+    /// Rows of a product's left side, staged.
+    let operand: MutableFloats
     /// Attention's own.
     let heads: MutableFloats
     /// For gradients of weights: packed tiles.
     let tiles: MutableFloats
 }
 
+/// What a forward pass leaves of each block.
+enum Keeping {
+    /// All that the gradient needs.
+    case everything
+    /// Each block's input; the gradient computes the rest again (activation recomputation).
+    case inputs
+    /// Nothing, for evaluation.
+    case nothing
+}
+
 /// Memory of forward and backward passes for one batch shape; claimed once, so that a step allocates nothing.
 final class Workspace {
     let configuration: ModelConfiguration
     let shape: BatchShape
-    /// Per block; for evaluation all blocks share two.
+    let keeping: Keeping
+    /// Per block; what is not kept is shared.
     let blocks: [BlockActivations]
     let workers: [WorkerScratch]
     /// [length, headWidth / 2].
@@ -75,7 +90,8 @@ final class Workspace {
     private var buffers: [FloatBuffer] = []
 
     init(
-        configuration: ModelConfiguration, shape: BatchShape, threadCount: Int, keepsActivations: Bool, kernels: Kernels
+        configuration: ModelConfiguration, shape: BatchShape, threadCount: Int, keeping: Keeping, kernels: Kernels,
+        products: MatrixProducts
     ) {
         var buffers: [FloatBuffer] = []
         func claim(_ count: Int) -> MutableFloats {
@@ -86,27 +102,39 @@ final class Workspace {
         let tokens = shape.tokens
         let (width, hidden) = (configuration.width, configuration.feedForwardWidth)
         let attentionWidth = configuration.queryWidth + 2 * configuration.keyValueWidth
-        func claimBlock() -> BlockActivations {
+        func claimBlock(sharing shared: BlockActivations? = nil) -> BlockActivations {
             BlockActivations(
-                input: claim(tokens * width), middle: claim(tokens * width),
-                queryKeyValue: claim(tokens * attentionWidth), attention: claim(tokens * configuration.queryWidth),
-                gateUp: claim(tokens * 2 * hidden), inputInverse: claim(tokens), middleInverse: claim(tokens),
-                statistics: claim(2 * configuration.headCount * tokens))
+                input: claim(tokens * width), middle: shared?.middle ?? claim(tokens * width),
+                queryKeyValue: shared?.queryKeyValue ?? claim(tokens * attentionWidth),
+                attention: shared?.attention ?? claim(tokens * configuration.queryWidth),
+                gateUp: shared?.gateUp ?? claim(tokens * 2 * hidden),
+                inputInverse: shared?.inputInverse ?? claim(tokens),
+                middleInverse: shared?.middleInverse ?? claim(tokens),
+                statistics: shared?.statistics ?? claim(2 * configuration.headCount * tokens))
         }
-        if keepsActivations {
+        switch keeping {
+        case .everything:
             blocks = (0..<configuration.layerCount).map { _ in claimBlock() }
-        } else {
-            // A block reads its input while it writes the next block's: two sets take turns.
-            let pair = [claimBlock(), claimBlock()]
+        case .inputs:
+            let first = claimBlock()
+            blocks = (0..<configuration.layerCount).map { $0 == 0 ? first : claimBlock(sharing: first) }
+        case .nothing:
+            // A block reads its input while it writes the next block's: two inputs take turns.
+            let first = claimBlock()
+            let pair = [first, claimBlock(sharing: first)]
             blocks = (0..<configuration.layerCount).map { pair[$0 % 2] }
         }
         let chunk = shape.chunkTokens
+        let depthMax = max(width, attentionWidth, configuration.queryWidth, 2 * hidden)
+        let operandCount = max(
+            chunk * products.stagedStride(depthMax),
+            ForwardPass.headRows * products.stagedStride(max(width, configuration.vocabularySize)))
         workers = (0..<threadCount).map { _ in
             WorkerScratch(
                 normed: claim(chunk * width), attention: claim(chunk * configuration.queryWidth),
-                hidden: claim(chunk * hidden),
+                hidden: claim(chunk * hidden), operand: claim(operandCount),
                 heads: claim(kernels.attentionScratchCount(shape.length, configuration.headWidth)),
-                tiles: claim(Kernels.transposedScratchCount(rows: Self.gradientRows)))
+                tiles: claim(MatrixProducts.transposedScratchCount(rows: Self.gradientRows)))
         }
         (cosines, sines) = (
             claim(shape.length * configuration.headWidth / 2), claim(shape.length * configuration.headWidth / 2)
@@ -119,6 +147,7 @@ final class Workspace {
         logits = claim(slabTokens * configuration.vocabularySize)
         self.configuration = configuration
         self.shape = shape
+        self.keeping = keeping
         fillRotations(configuration, length: shape.length, cosines: cosines, sines: sines)
         self.buffers = buffers
     }

@@ -2,6 +2,7 @@ import CVector
 import NumericsBaseline
 import NumericsV3
 import NumericsV4
+import NumericsV4BFloat16
 
 /// The instruction sets that kernels are built for.
 package enum InstructionSet: String, CaseIterable, Sendable {
@@ -11,10 +12,13 @@ package enum InstructionSet: String, CaseIterable, Sendable {
     case v3 = "x86-64-v3"
     /// x86-64-v4: AVX-512.
     case v4 = "x86-64-v4"
+    /// x86-64-v4 with AVX512_BF16: pairs of bfloat16 products in one instruction.
+    case v4BFloat16 = "x86-64-v4+bf16"
 
     /// The best one that this processor runs; probed once.
     package static let best: InstructionSet =
         switch vector_instruction_level() {
+        case 5: .v4BFloat16
         case 4: .v4
         case 3: .v3
         default: .baseline
@@ -26,8 +30,12 @@ package enum InstructionSet: String, CaseIterable, Sendable {
         case .baseline: [.baseline]
         case .v3: [.baseline, .v3]
         case .v4: [.baseline, .v3, .v4]
+        case .v4BFloat16: [.baseline, .v3, .v4, .v4BFloat16]
         }
     }
+
+    /// Whether bfloat16 products are faster than float32 ones; the others round and then compute in float32.
+    package var hasBFloat16: Bool { self == .v4BFloat16 }
 }
 
 /// A read-only float array.
@@ -42,15 +50,10 @@ package typealias MutableFloats = UnsafeMutablePointer<Float>
 package struct Kernels: Sendable {
     /// The instruction set that these are built for.
     package let instructionSet: InstructionSet
-    /// Packs B given row by row.
-    package let packRows: @Sendable (Int, Int, Floats, Int, Int, Int, MutableFloats) -> Void
-    /// Packs B given column by column.
-    package let packColumns: @Sendable (Int, Int, Floats, Int, MutableFloats) -> Void
-    /// C (+)= A B.
-    package let multiplyPacked: @Sendable (Int, Int, Int, Floats, Int, Floats, MutableFloats, Int, Bool) -> Void
-    /// C (+)= Aᵀ B.
-    package let multiplyTransposedPacked:
-        @Sendable (Int, Int, Int, Floats, Int, Floats, MutableFloats, Int, Bool, MutableFloats) -> Void
+    /// Matrix products in float32.
+    package let float32: MatrixProducts
+    /// Matrix products over bfloat16 values with float32 sums.
+    package let bfloat16: MatrixProducts
     /// y = W x.
     package let multiplyVector: @Sendable (Int, Int, Floats, Floats, MutableFloats) -> Void
     /// The sum of products.
@@ -94,14 +97,13 @@ package struct Kernels: Sendable {
             Int, Int, Int, Int, Floats, Floats, Floats, Floats, Floats, Floats, MutableFloats, MutableFloats
         ) -> Void
 
-    /// Rows of B in a block of the packed form.
-    package static let packedBlockRows = 256
-
-    /// Floats that a packed B takes.
-    package static func packedCount(rows: Int, columns: Int) -> Int { rows * ((columns + 15) / 16 * 16) }
-
-    /// Floats of scratch memory that `multiplyTransposedPacked` takes for so many rows.
-    package static func transposedScratchCount(rows: Int) -> Int { packedBlockRows * (rows + 16) }
+    /// The matrix products of a precision.
+    ///
+    /// bfloat16 goes to oneDNN where the processor has matrix units for it, else to our tiles.
+    package func products(_ precision: Precision) -> MatrixProducts {
+        guard precision == .bfloat16 else { return float32 }
+        return instructionSet == .v4BFloat16 && vector_has_matrix_units() != 0 ? .oneDNN : bfloat16
+    }
 
     /// The kernels for this processor.
     package static let best = Kernels.built(for: .best)
@@ -114,15 +116,26 @@ package struct Kernels: Sendable {
         case .baseline: baseline
         case .v3: v3
         case .v4: v4
+        case .v4BFloat16: v4BFloat16
         }
     }
 
     private static let baseline = Kernels(
         instructionSet: .baseline,
-        packRows: NumericsBaseline.packRows,
-        packColumns: NumericsBaseline.packColumns,
-        multiplyPacked: NumericsBaseline.multiplyPacked,
-        multiplyTransposedPacked: NumericsBaseline.multiplyTransposedPacked,
+        float32: MatrixProducts(
+            precision: .float32,
+            packRows: NumericsBaseline.packRows,
+            packColumns: NumericsBaseline.packColumns,
+            stageRows: NumericsBaseline.stageRows,
+            multiply: NumericsBaseline.multiplyPacked,
+            multiplyTransposed: NumericsBaseline.multiplyTransposedPacked),
+        bfloat16: MatrixProducts(
+            precision: .bfloat16,
+            packRows: NumericsBaseline.packRowPairs,
+            packColumns: NumericsBaseline.packColumnPairs,
+            stageRows: NumericsBaseline.stageRowPairs,
+            multiply: NumericsBaseline.multiplyPackedPairs,
+            multiplyTransposed: NumericsBaseline.multiplyTransposedPackedPairs),
         multiplyVector: NumericsBaseline.multiplyVector,
         dotProduct: NumericsBaseline.dotProduct,
         rmsNorm: NumericsBaseline.rmsNorm,
@@ -143,10 +156,20 @@ package struct Kernels: Sendable {
 
     private static let v3 = Kernels(
         instructionSet: .v3,
-        packRows: NumericsV3.packRows,
-        packColumns: NumericsV3.packColumns,
-        multiplyPacked: NumericsV3.multiplyPacked,
-        multiplyTransposedPacked: NumericsV3.multiplyTransposedPacked,
+        float32: MatrixProducts(
+            precision: .float32,
+            packRows: NumericsV3.packRows,
+            packColumns: NumericsV3.packColumns,
+            stageRows: NumericsV3.stageRows,
+            multiply: NumericsV3.multiplyPacked,
+            multiplyTransposed: NumericsV3.multiplyTransposedPacked),
+        bfloat16: MatrixProducts(
+            precision: .bfloat16,
+            packRows: NumericsV3.packRowPairs,
+            packColumns: NumericsV3.packColumnPairs,
+            stageRows: NumericsV3.stageRowPairs,
+            multiply: NumericsV3.multiplyPackedPairs,
+            multiplyTransposed: NumericsV3.multiplyTransposedPackedPairs),
         multiplyVector: NumericsV3.multiplyVector,
         dotProduct: NumericsV3.dotProduct,
         rmsNorm: NumericsV3.rmsNorm,
@@ -167,10 +190,20 @@ package struct Kernels: Sendable {
 
     private static let v4 = Kernels(
         instructionSet: .v4,
-        packRows: NumericsV4.packRows,
-        packColumns: NumericsV4.packColumns,
-        multiplyPacked: NumericsV4.multiplyPacked,
-        multiplyTransposedPacked: NumericsV4.multiplyTransposedPacked,
+        float32: MatrixProducts(
+            precision: .float32,
+            packRows: NumericsV4.packRows,
+            packColumns: NumericsV4.packColumns,
+            stageRows: NumericsV4.stageRows,
+            multiply: NumericsV4.multiplyPacked,
+            multiplyTransposed: NumericsV4.multiplyTransposedPacked),
+        bfloat16: MatrixProducts(
+            precision: .bfloat16,
+            packRows: NumericsV4.packRowPairs,
+            packColumns: NumericsV4.packColumnPairs,
+            stageRows: NumericsV4.stageRowPairs,
+            multiply: NumericsV4.multiplyPackedPairs,
+            multiplyTransposed: NumericsV4.multiplyTransposedPackedPairs),
         multiplyVector: NumericsV4.multiplyVector,
         dotProduct: NumericsV4.dotProduct,
         rmsNorm: NumericsV4.rmsNorm,
@@ -188,4 +221,38 @@ package struct Kernels: Sendable {
         attentionScratchCount: NumericsV4.attentionScratchCount,
         attention: NumericsV4.attention,
         attentionGradient: NumericsV4.attentionGradient)
+
+    private static let v4BFloat16 = Kernels(
+        instructionSet: .v4BFloat16,
+        float32: MatrixProducts(
+            precision: .float32,
+            packRows: NumericsV4BFloat16.packRows,
+            packColumns: NumericsV4BFloat16.packColumns,
+            stageRows: NumericsV4BFloat16.stageRows,
+            multiply: NumericsV4BFloat16.multiplyPacked,
+            multiplyTransposed: NumericsV4BFloat16.multiplyTransposedPacked),
+        bfloat16: MatrixProducts(
+            precision: .bfloat16,
+            packRows: NumericsV4BFloat16.packRowPairs,
+            packColumns: NumericsV4BFloat16.packColumnPairs,
+            stageRows: NumericsV4BFloat16.stageRowPairs,
+            multiply: NumericsV4BFloat16.multiplyPackedPairs,
+            multiplyTransposed: NumericsV4BFloat16.multiplyTransposedPackedPairs),
+        multiplyVector: NumericsV4BFloat16.multiplyVector,
+        dotProduct: NumericsV4BFloat16.dotProduct,
+        rmsNorm: NumericsV4BFloat16.rmsNorm,
+        rmsNormGradient: NumericsV4BFloat16.rmsNormGradient,
+        swiGLU: NumericsV4BFloat16.swiGLU,
+        swiGLUGradient: NumericsV4BFloat16.swiGLUGradient,
+        addInto: NumericsV4BFloat16.addInto,
+        scale: NumericsV4BFloat16.scale,
+        blend: NumericsV4BFloat16.blend,
+        sumOfSquares: NumericsV4BFloat16.sumOfSquares,
+        crossEntropy: NumericsV4BFloat16.crossEntropy,
+        exponentials: NumericsV4BFloat16.exponentials,
+        adamW: NumericsV4BFloat16.adamW,
+        rotate: NumericsV4BFloat16.rotate,
+        attentionScratchCount: NumericsV4BFloat16.attentionScratchCount,
+        attention: NumericsV4BFloat16.attention,
+        attentionGradient: NumericsV4BFloat16.attentionGradient)
 }

@@ -133,7 +133,8 @@ private func multiplyPanels(
         var row = 0
         while row < queryBlock {
             v_tile(
-                width, a + row * aStride, aStride, 1, panels + column * width, lanes, out + row * outStride + column,
+                Int(vector_tile_rows), 0, width, a + row * aStride, aStride, 1, panels + column * width, lanes,
+                out + row * outStride + column,
                 outStride, 0, 0)
             row += Int(vector_tile_rows)
         }
@@ -152,7 +153,8 @@ private func multiplyRows(
         var row = 0
         while row < queryBlock {
             v_tile(
-                depth, a + row * aStride, aStride, 1, rows + column, paddedWidth, out + row * paddedWidth + column,
+                Int(vector_tile_rows), 0, depth, a + row * aStride, aStride, 1, rows + column, paddedWidth,
+                out + row * paddedWidth + column,
                 paddedWidth, 0, 0)
             row += Int(vector_tile_rows)
         }
@@ -171,7 +173,8 @@ private func addTransposed(
         var row = 0
         while row < columns {
             v_tile(
-                queryBlock, a + row, 1, aStride, rows + column, paddedWidth, out + row * paddedWidth + column,
+                Int(vector_tile_rows), 0, queryBlock, a + row, 1, aStride, rows + column, paddedWidth,
+                out + row * paddedWidth + column,
                 paddedWidth, 1, 0)
             row += Int(vector_tile_rows)
         }

@@ -10,7 +10,7 @@ private let lanes = 16
 
 /// The first `count` (below 16) floats at `source`, zeros behind them.
 @inline(__always)
-private func loadPart(_ source: UnsafePointer<Float>, _ count: Int) -> SIMD16<Float> {
+func loadPart(_ source: UnsafePointer<Float>, _ count: Int) -> SIMD16<Float> {
     var value = SIMD16<Float>(repeating: 0)
     var lane = 0
     while lane < count {
@@ -22,7 +22,7 @@ private func loadPart(_ source: UnsafePointer<Float>, _ count: Int) -> SIMD16<Fl
 
 /// Stores the first `count` (below 16) lanes.
 @inline(__always)
-private func storePart(_ destination: UnsafeMutablePointer<Float>, _ value: SIMD16<Float>, _ count: Int) {
+func storePart(_ destination: UnsafeMutablePointer<Float>, _ value: SIMD16<Float>, _ count: Int) {
     var lane = 0
     while lane < count {
         destination[lane] = value[lane]

@@ -1,126 +1,59 @@
 import CVector
 
-// Matrix products over packed operands. This file is compiled once per instruction set (the other kernel modules hold
-// links to it), so it keeps to pointers, while loops and always-inlined helpers: nothing generic may be emitted that the
-// linker could share between instruction sets.
-//
-// A packed B of K rows and N columns is cut into blocks of `packedBlockRows` rows; within a block into panels of 16
-// columns (the last padded with zeros), each panel row by row. So block k0 starts at k0 * N16, N16 = N rounded up to 16.
+// Matrix products over packed operands (MatrixPacking.swift), in float32 or over bfloat16 words with float32 sums.
 
 /// Floats in a vector and columns of a register tile.
 private let lanes = 16
 
-/// Rows of B per block: a panel of 256 x 16 floats is 16 KiB, half of a small first-level cache.
+/// Rows of B per block, as in MatrixPacking.swift.
 private let packedBlockRows = 256
 
-/// Packs some rows of B, given row by row: B[rowOffset + i][j] = source[i * stride + j].
-///
-/// `totalRows` is the number of rows of the whole packed matrix, and `destination` its start, so that threads can each
-/// pack their own rows.
-package func packRows(
-    _ rows: Int, _ columns: Int, _ source: UnsafePointer<Float>, _ stride: Int, _ rowOffset: Int, _ totalRows: Int,
-    _ destination: UnsafeMutablePointer<Float>
-) {
-    let padded = (columns + lanes - 1) / lanes * lanes
-    var row = 0
-    while row < rows {
-        let block = (rowOffset + row) / packedBlockRows * packedBlockRows
-        let blockRows = min(packedBlockRows, totalRows - block)
-        let first = rowOffset + row - block
-        let count = min(rows - row, blockRows - first)
-        var column = 0
-        while column < columns {
-            packPanel(
-                count, min(lanes, columns - column), source + row * stride + column, stride,
-                destination + block * padded + column * blockRows + first * lanes)
-            column += lanes
-        }
-        row += count
-    }
-}
-
-/// Copies `rows` rows of up to 16 columns into a panel.
-@inline(__always)
-private func packPanel(
-    _ rows: Int, _ columns: Int, _ source: UnsafePointer<Float>, _ stride: Int, _ panel: UnsafeMutablePointer<Float>
-) {
-    var row = 0
-    while row < rows {
-        let (from, to) = (source + row * stride, panel + row * lanes)
-        if columns == lanes {
-            v_store(to, v_load(from))
-        } else {
-            var lane = 0
-            while lane < lanes {
-                to[lane] = lane < columns ? from[lane] : 0
-                lane += 1
-            }
-        }
-        row += 1
-    }
-}
-
-/// Packs B given column by column, as a weight [N outputs, K inputs] is for y = W x: B[i][j] = source[j * stride + i].
-package func packColumns(
-    _ rows: Int, _ columns: Int, _ source: UnsafePointer<Float>, _ stride: Int,
-    _ destination: UnsafeMutablePointer<Float>
-) {
-    let padded = (columns + lanes - 1) / lanes * lanes
-    var block = 0
-    while block < rows {
-        let blockRows = min(packedBlockRows, rows - block)
-        var panel = destination + block * padded
-        var column = 0
-        while column < columns {
-            var lane = 0
-            while lane < lanes {
-                var row = 0
-                if column + lane < columns {
-                    let from = source + (column + lane) * stride + block
-                    while row < blockRows {
-                        panel[row * lanes + lane] = from[row]
-                        row += 1
-                    }
-                } else {
-                    while row < blockRows {
-                        panel[row * lanes + lane] = 0
-                        row += 1
-                    }
-                }
-                lane += 1
-            }
-            panel += blockRows * lanes
-            column += lanes
-        }
-        block += blockRows
-    }
-}
+/// Rows of C per register tile, and per tile for rows left over.
+private let tileRows = Int(vector_tile_rows)
+private let smallTileRows = Int(vector_small_tile_rows)
 
 /// C (+)= A B with A row-major and B packed; C's rows may be any multiple of floats apart.
 ///
 /// - Parameters:
-///   - a: [rows, depth], rows `aStride` apart.
+///   - a: [rows, depth], rows `aStride` apart. A stride that is a multiple of 256 floats makes the rows of a tile fight for
+///     the same cache lines: stage A with a padded stride first.
 ///   - b: [depth, columns], packed.
 ///   - c: [rows, columns], rows `cStride` apart; overwritten, or added to with `accumulate`.
 package func multiplyPacked(
     _ rows: Int, _ columns: Int, _ depth: Int, _ a: UnsafePointer<Float>, _ aStride: Int, _ b: UnsafePointer<Float>,
     _ c: UnsafeMutablePointer<Float>, _ cStride: Int, _ accumulate: Bool
 ) {
+    multiplyBlocks(rows, columns, depth, a, aStride, b, c, cStride, accumulate, paired: false)
+}
+
+/// `multiplyPacked` over words: `depth` counts values (its last pair may be half), `aStride` words.
+package func multiplyPackedPairs(
+    _ rows: Int, _ columns: Int, _ depth: Int, _ a: UnsafePointer<Float>, _ aStride: Int, _ b: UnsafePointer<Float>,
+    _ c: UnsafeMutablePointer<Float>, _ cStride: Int, _ accumulate: Bool
+) {
+    multiplyBlocks(rows, columns, (depth + 1) / 2, a, aStride, b, c, cStride, accumulate, paired: true)
+}
+
+@inline(__always)
+private func multiplyBlocks(
+    _ rows: Int, _ columns: Int, _ depth: Int, _ a: UnsafePointer<Float>, _ aStride: Int, _ b: UnsafePointer<Float>,
+    _ c: UnsafeMutablePointer<Float>, _ cStride: Int, _ accumulate: Bool, paired: Bool
+) {
     if depth == 0 && !accumulate { clearRows(rows, columns, c, cStride) }
     // Rows are taken in blocks that stay in the second-level cache beside the panels that pass by.
-    let rowBlock = 16 * Int(vector_tile_rows)
+    let rowBlock = 16 * tileRows
     let padded = (columns + lanes - 1) / lanes * lanes
     var firstRow = 0
     while firstRow < rows {
         var blockRows = min(rowBlock, rows - firstRow)
-        // A rest too short for a tile of its own joins this block.
-        if rows - firstRow - blockRows < Int(vector_tile_rows) { blockRows = rows - firstRow }
+        // A rest too short to be worth another pass over B joins this block.
+        if rows - firstRow - blockRows < rowBlock / 2 { blockRows = rows - firstRow }
         var block = 0
         while block < depth {
             let blockDepth = min(packedBlockRows, depth - block)
             multiplyBlock(
-                blockRows, columns, blockDepth, a + firstRow * aStride + block, aStride, 1, b + block * padded,
-                c + firstRow * cStride, cStride, accumulate || block > 0)
+                blockRows, columns, blockDepth, a + firstRow * aStride + block, aStride, b + block * padded,
+                c + firstRow * cStride, cStride, accumulate || block > 0, paired: paired)
             block += blockDepth
         }
         firstRow += blockRows
@@ -132,52 +65,76 @@ package func multiplyPacked(
 /// - Parameters:
 ///   - a: [depth, rows], rows `aStride` apart.
 ///   - b: [depth, columns], packed.
-///   - scratch: room for 256 x (rows rounded up to a tile) floats.
+///   - scratch: room for 256 x (rows rounded up to a tile) + 16 floats.
 package func multiplyTransposedPacked(
     _ rows: Int, _ columns: Int, _ depth: Int, _ a: UnsafePointer<Float>, _ aStride: Int, _ b: UnsafePointer<Float>,
     _ c: UnsafeMutablePointer<Float>, _ cStride: Int, _ accumulate: Bool, _ scratch: UnsafeMutablePointer<Float>
 ) {
+    multiplyTransposedBlocks(
+        rows, columns, depth, a, aStride, b, c, cStride, accumulate, scratch, paired: false)
+}
+
+/// `multiplyTransposedPacked` with B packed as words; A is given in float32 and rounded here.
+package func multiplyTransposedPackedPairs(
+    _ rows: Int, _ columns: Int, _ depth: Int, _ a: UnsafePointer<Float>, _ aStride: Int, _ b: UnsafePointer<Float>,
+    _ c: UnsafeMutablePointer<Float>, _ cStride: Int, _ accumulate: Bool, _ scratch: UnsafeMutablePointer<Float>
+) {
+    multiplyTransposedBlocks(rows, columns, depth, a, aStride, b, c, cStride, accumulate, scratch, paired: true)
+}
+
+@inline(__always)
+private func multiplyTransposedBlocks(
+    _ rows: Int, _ columns: Int, _ depth: Int, _ a: UnsafePointer<Float>, _ aStride: Int, _ b: UnsafePointer<Float>,
+    _ c: UnsafeMutablePointer<Float>, _ cStride: Int, _ accumulate: Bool, _ scratch: UnsafeMutablePointer<Float>,
+    paired: Bool
+) {
     if depth == 0 && !accumulate { clearRows(rows, columns, c, cStride) }
     let padded = (columns + lanes - 1) / lanes * lanes
-    let tile = Int(vector_tile_rows)
+    let floatsPerWord = paired ? 2 : 1
+    let words = (depth + floatsPerWord - 1) / floatsPerWord
     var block = 0
-    while block < depth {
-        let blockDepth = min(packedBlockRows, depth - block)
-        if rows < tile {
-            multiplyBlock(
-                rows, columns, blockDepth, a + block * aStride, 1, aStride, b + block * padded, c, cStride,
-                accumulate || block > 0)
-        } else {
-            // Tiles of A are copied so that a tile's column is contiguous: [tile][depth][rows of a tile].
-            packTiles(rows, blockDepth, a + block * aStride, aStride, scratch)
-            multiplyTiles(
-                rows, columns, blockDepth, scratch, b + block * padded, c, cStride, accumulate || block > 0)
-        }
+    while block < words {
+        let blockDepth = min(packedBlockRows, words - block)
+        let first = block * floatsPerWord
+        packTiles(
+            rows, min(blockDepth * floatsPerWord, depth - first), a + first * aStride, aStride, scratch, paired: paired)
+        multiplyTiles(
+            rows, columns, blockDepth, scratch, b + block * padded, c, cStride, accumulate || block > 0, paired: paired)
         block += blockDepth
     }
 }
 
-/// Copies Aᵀ tile by tile; the last tile overlaps the one before where the rows do not fill it.
+/// Copies Aᵀ tile by tile, so that a tile's column is contiguous: [tile][depth][rows of a tile].
+///
+/// The last tile overlaps the one before where the rows do not fill it; a matrix of less than a tile is filled up with
+/// zeros.
 @inline(__always)
 private func packTiles(
-    _ rows: Int, _ depth: Int, _ a: UnsafePointer<Float>, _ aStride: Int, _ scratch: UnsafeMutablePointer<Float>
+    _ rows: Int, _ depth: Int, _ a: UnsafePointer<Float>, _ aStride: Int, _ scratch: UnsafeMutablePointer<Float>,
+    paired: Bool
 ) {
-    let tile = Int(vector_tile_rows)
     var out = scratch
     var row = 0
     while row < rows {
-        var from = a + min(row, rows - tile)
-        let end = out + depth * tile
-        while out < end {
-            var lane = 0
-            while lane < tile {
-                out[lane] = from[lane]
-                lane += 1
+        let start = max(0, min(row, rows - tileRows))
+        // Whole vectors are written, each over the tail of the last; only beside the matrix must nothing be read.
+        let count = start + lanes <= rows ? lanes : rows - start
+        var from = a + start
+        var index = 0
+        while index < depth {
+            if paired {
+                let odd = index + 1 < depth ? loadUpTo16(from + aStride, count) : v_splat(0)
+                v_store(out, v_pair_rows(loadUpTo16(from, count), odd))
+                from += 2 * aStride
+                index += 2
+            } else {
+                v_store(out, loadUpTo16(from, count))
+                from += aStride
+                index += 1
             }
-            out += tile
-            from += aStride
+            out += tileRows
         }
-        row += tile
+        row += tileRows
     }
 }
 
@@ -185,19 +142,30 @@ private func packTiles(
 @inline(__always)
 private func multiplyTiles(
     _ rows: Int, _ columns: Int, _ depth: Int, _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>,
-    _ c: UnsafeMutablePointer<Float>, _ cStride: Int, _ accumulate: Bool
+    _ c: UnsafeMutablePointer<Float>, _ cStride: Int, _ accumulate: Bool, paired: Bool
 ) {
-    let tile = Int(vector_tile_rows)
     var column = 0
     while column < columns {
         let panel = b + column * depth
         var row = 0
         while row < rows {
-            let start = min(row, rows - tile)
-            tileInto(
-                depth, a + row * depth, 1, tile, panel, c + start * cStride + column, cStride, accumulate, row - start,
-                columns - column)
-            row += tile
+            let start = max(0, min(row, rows - tileRows))
+            let tile = a + row * depth
+            let to = c + start * cStride + column
+            if columns - column >= lanes && rows >= tileRows {
+                v_tile(
+                    Int(vector_tile_rows), paired ? 1 : 0, depth, tile, 1, tileRows, panel, lanes, to, cStride,
+                    accumulate ? 1 : 0, row - start)
+            } else {
+                var index = row - start
+                while index < min(tileRows, rows) {
+                    rowInto(
+                        depth, tile + index, tileRows, panel, to + index * cStride, accumulate, columns - column,
+                        paired: paired)
+                    index += 1
+                }
+            }
+            row += tileRows
         }
         column += lanes
     }
@@ -206,48 +174,44 @@ private func multiplyTiles(
 /// One block of depth; `b` holds the block's panels.
 @inline(__always)
 private func multiplyBlock(
-    _ rows: Int, _ columns: Int, _ depth: Int, _ a: UnsafePointer<Float>, _ rowStride: Int, _ columnStride: Int,
-    _ b: UnsafePointer<Float>, _ c: UnsafeMutablePointer<Float>, _ cStride: Int, _ accumulate: Bool
+    _ rows: Int, _ columns: Int, _ depth: Int, _ a: UnsafePointer<Float>, _ aStride: Int, _ b: UnsafePointer<Float>,
+    _ c: UnsafeMutablePointer<Float>, _ cStride: Int, _ accumulate: Bool, paired: Bool
 ) {
-    let tile = Int(vector_tile_rows)
+    // Rows of the last, partial tile: one or two small tiles where they fit exactly, else a tile that overlaps.
+    let rest = rows % tileRows
+    var smallTiles = 0
+    if rest == smallTileRows { smallTiles = 1 }
+    if rest == 2 * smallTileRows - tileRows && rows >= 2 * smallTileRows { smallTiles = 2 }
+    let large = rows - smallTiles * smallTileRows
     var column = 0
     while column < columns {
         let panel = b + column * depth
+        let to = c + column
         var row = 0
-        if rows >= tile {
-            while row < rows {
-                let start = min(row, rows - tile)
-                tileInto(
-                    depth, a + start * rowStride, rowStride, columnStride, panel, c + start * cStride + column, cStride,
-                    accumulate, row - start, columns - column)
-                row += tile
-            }
-        } else {
+        if columns - column < lanes || rows < tileRows {
             while row < rows {
                 rowInto(
-                    depth, a + row * rowStride, columnStride, panel, c + row * cStride + column, accumulate,
-                    columns - column)
+                    depth, a + row * aStride, 1, panel, to + row * cStride, accumulate, columns - column, paired: paired
+                )
                 row += 1
+            }
+        } else {
+            while row < large {
+                let start = min(row, rows - tileRows)
+                v_tile(
+                    Int(vector_tile_rows), paired ? 1 : 0, depth, a + start * aStride, aStride, 1, panel, lanes,
+                    to + start * cStride, cStride, accumulate ? 1 : 0, row - start)
+                row += tileRows
+            }
+            row = large
+            while row < rows {
+                v_tile(
+                    Int(vector_small_tile_rows), paired ? 1 : 0, depth, a + row * aStride, aStride, 1, panel, lanes,
+                    to + row * cStride, cStride, accumulate ? 1 : 0, 0)
+                row += smallTileRows
             }
         }
         column += lanes
-    }
-}
-
-/// One register tile, with a detour for a last panel that is not full.
-@inline(__always)
-private func tileInto(
-    _ depth: Int, _ a: UnsafePointer<Float>, _ rowStride: Int, _ columnStride: Int, _ b: UnsafePointer<Float>,
-    _ c: UnsafeMutablePointer<Float>, _ cStride: Int, _ accumulate: Bool, _ skip: Int, _ columns: Int
-) {
-    if columns >= lanes {
-        v_tile(depth, a, rowStride, columnStride, b, lanes, c, cStride, accumulate ? 1 : 0, skip)
-        return
-    }
-    var row = skip
-    while row < Int(vector_tile_rows) {
-        rowInto(depth, a + row * rowStride, columnStride, b, c + row * cStride, accumulate, columns)
-        row += 1
     }
 }
 
@@ -255,16 +219,16 @@ private func tileInto(
 @inline(__always)
 private func rowInto(
     _ depth: Int, _ a: UnsafePointer<Float>, _ columnStride: Int, _ b: UnsafePointer<Float>,
-    _ c: UnsafeMutablePointer<Float>, _ accumulate: Bool, _ columns: Int
+    _ c: UnsafeMutablePointer<Float>, _ accumulate: Bool, _ columns: Int, paired: Bool
 ) {
     if columns >= lanes {
-        v_tile_row(depth, a, columnStride, b, lanes, c, accumulate ? 1 : 0)
+        v_tile_row(paired ? 1 : 0, depth, a, columnStride, b, lanes, c, accumulate ? 1 : 0)
         return
     }
     var sum = v_splat(0)
     withUnsafeMutableBytes(of: &sum) { bytes in
         guard let values = bytes.baseAddress?.assumingMemoryBound(to: Float.self) else { return }
-        v_tile_row(depth, a, columnStride, b, lanes, values, 0)
+        v_tile_row(paired ? 1 : 0, depth, a, columnStride, b, lanes, values, 0)
         var lane = 0
         while lane < columns {
             c[lane] = accumulate ? c[lane] + values[lane] : values[lane]

@@ -17,12 +17,12 @@ import Testing
             let (aStride, cStride) = (depth + 3, columns + 5)
             let a = FloatBuffer(randomFloats(rows * aStride, seed: 1))
             let weight = FloatBuffer(randomFloats(columns * depth, seed: 2))
-            let packed = FloatBuffer(count: Kernels.packedCount(rows: depth, columns: columns))
-            kernels.packColumns(depth, columns, weight.pointer, depth, packed.pointer)
+            let packed = FloatBuffer(count: kernels.float32.packedCount(rows: depth, columns: columns))
+            kernels.float32.packColumns(depth, columns, weight.pointer, depth, packed.pointer)
             let expected = referenceProduct(rows, columns, depth, { a[$0 * aStride + $1] }, { weight[$1 * depth + $0] })
             let c = FloatBuffer([Float](repeating: 7, count: rows * cStride))
             for accumulate in [false, true] {
-                kernels.multiplyPacked(
+                kernels.float32.multiply(
                     rows, columns, depth, a.pointer, aStride, packed.pointer, c.pointer, cStride, accumulate)
                 let factor: Double = accumulate ? 2 : 1
                 let got = (0..<rows).flatMap { row in (0..<columns).map { c[row * cStride + $0] } }
@@ -42,19 +42,19 @@ import Testing
             let aStride = rows + 3
             let a = FloatBuffer(randomFloats(depth * aStride, seed: 3))
             let b = FloatBuffer(randomFloats(depth * columns, seed: 4))
-            let packed = FloatBuffer(count: Kernels.packedCount(rows: depth, columns: columns))
+            let packed = FloatBuffer(count: kernels.float32.packedCount(rows: depth, columns: columns))
             // Packed in uneven pieces, as chunks of a batch are.
             var row = 0
             while row < depth {
                 let piece = min(100, depth - row)
-                kernels.packRows(piece, columns, b.pointer + row * columns, columns, row, depth, packed.pointer)
+                kernels.float32.packRows(piece, columns, b.pointer + row * columns, columns, row, depth, packed.pointer)
                 row += piece
             }
             let expected = referenceProduct(rows, columns, depth, { a[$1 * aStride + $0] }, { b[$0 * columns + $1] })
             let c = FloatBuffer(count: rows * columns)
-            let scratch = FloatBuffer(count: Kernels.transposedScratchCount(rows: rows))
+            let scratch = FloatBuffer(count: MatrixProducts.transposedScratchCount(rows: rows))
             for accumulate in [false, true] {
-                kernels.multiplyTransposedPacked(
+                kernels.float32.multiplyTransposed(
                     rows, columns, depth, a.pointer, aStride, packed.pointer, c.pointer, columns, accumulate,
                     scratch.pointer)
                 let factor: Double = accumulate ? 2 : 1
@@ -86,10 +86,10 @@ import Testing
         a[9 * 8 + 2] = .nan
         a[11 * 8 + 3] = .infinity
         let weight = FloatBuffer([Float](repeating: 1, count: 17 * 8))
-        let packed = FloatBuffer(count: Kernels.packedCount(rows: 8, columns: 17))
-        kernels.packColumns(8, 17, weight.pointer, 8, packed.pointer)
+        let packed = FloatBuffer(count: kernels.float32.packedCount(rows: 8, columns: 17))
+        kernels.float32.packColumns(8, 17, weight.pointer, 8, packed.pointer)
         let c = FloatBuffer(count: 20 * 17)
-        kernels.multiplyPacked(20, 17, 8, a.pointer, 8, packed.pointer, c.pointer, 17, false)
+        kernels.float32.multiply(20, 17, 8, a.pointer, 8, packed.pointer, c.pointer, 17, false)
         for row in 0..<20 {
             for column in 0..<17 {
                 let value = c[row * 17 + column]

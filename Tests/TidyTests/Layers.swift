@@ -3,7 +3,8 @@ enum Layers {
     /// Our modules, lowest first; a module may import only those before it.
     static let order = [
         "CSodium", "CUV", "CZstd", "COpenBLAS", "COneDNN", "CVector", "NumericsBaseline", "NumericsV3", "NumericsV4",
-        "Numerics", "JSONText", "Tokenizing", "Corpus", "LanguageModel", "Checkpoint", "Compression", "OuterSync",
+        "NumericsV4BFloat16", "Numerics", "JSONText", "Tokenizing", "Corpus", "LanguageModel", "Checkpoint",
+        "Compression", "OuterSync",
         "Experts", "PeerNet", "Swarm", "Transport", "Lab", "Simulation", "NodeService", "node",
     ]
 
@@ -30,7 +31,7 @@ enum Layers {
         "COpenBLAS": ["Numerics"],
         "COneDNN": ["Numerics"],
         "CSodium": ["Corpus", "Checkpoint", "Compression", "PeerNet", "Swarm", "Transport", "NodeService"],
-        "CVector": ["Numerics", "NumericsBaseline", "NumericsV3", "NumericsV4"],
+        "CVector": ["Numerics", "NumericsBaseline", "NumericsV3", "NumericsV4", "NumericsV4BFloat16"],
     ]
 
     /// Foreign modules and who may import them. Glibc is libm and files: the protocol layers have no use for either.

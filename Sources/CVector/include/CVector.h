@@ -18,16 +18,6 @@ typedef float f32x16_unaligned __attribute__((ext_vector_type(16), aligned(4)));
 
 #define VECTOR_INLINE static inline __attribute__((always_inline))
 
-// Rows of a 16-column register tile in the matrix kernels: as many accumulators as the register file holds beside
-// one row of B and one broadcast (AVX-512: 32 registers of 16 floats; AVX2: 16 of 8; SSE2: 16 of 4).
-#if defined(__AVX512F__)
-enum { vector_tile_rows = 12 };
-#elif defined(__AVX2__)
-enum { vector_tile_rows = 6 };
-#else
-enum { vector_tile_rows = 3 };
-#endif
-
 VECTOR_INLINE f32x16 v_load(const float *_Nonnull p) { return *(const f32x16_unaligned *)p; }
 VECTOR_INLINE void v_store(float *_Nonnull p, f32x16 x) { *(f32x16_unaligned *)p = x; }
 VECTOR_INLINE f32x16 v_splat(float x) { return (f32x16)(x); }
@@ -109,41 +99,6 @@ VECTOR_INLINE float v_reduce_max(f32x16 x) {
   return c > d ? c : d;
 }
 
-// One register tile of a matrix product: C[r][0..<16] (+)= sum over i < k of A[r][i] * B[i][0..<16].
-//
-// A[r][i] is a[r * row_stride + i * column_stride]; B's rows are b_stride apart and 16 long. Rows below `skip` are
-// computed but not stored, so that the last tile of a matrix may overlap the one before. Every element is summed in order
-// of i, so a row's bits do not depend on the tile it falls into.
-VECTOR_INLINE void v_tile(long k, const float *_Nonnull a, long row_stride, long column_stride, const float *_Nonnull b,
-                          long b_stride, float *_Nonnull c, long c_stride, int accumulate, long skip) {
-  f32x16 sum[vector_tile_rows];
-#pragma clang loop unroll(full)
-  for (int r = 0; r < vector_tile_rows; ++r) sum[r] = (f32x16)(0.0f);
-#pragma clang loop unroll_count(2)
-  for (long i = 0; i < k; ++i) {
-    f32x16 row = v_load(b);
-#pragma clang loop unroll(full)
-    for (int r = 0; r < vector_tile_rows; ++r) sum[r] = v_muladd(v_splat(a[r * row_stride]), row, sum[r]);
-    a += column_stride;
-    b += b_stride;
-  }
-#pragma clang loop unroll(full)
-  for (int r = 0; r < vector_tile_rows; ++r) {
-    if (r >= skip) {
-      float *row = c + r * c_stride;
-      v_store(row, accumulate ? v_load(row) + sum[r] : sum[r]);
-    }
-  }
-}
-
-// One row of the above.
-VECTOR_INLINE void v_tile_row(long k, const float *_Nonnull a, long column_stride, const float *_Nonnull b,
-                              long b_stride, float *_Nonnull c, int accumulate) {
-  f32x16 sum = (f32x16)(0.0f);
-  for (long i = 0; i < k; ++i) sum = v_muladd(v_splat(a[i * column_stride]), v_load(b + i * b_stride), sum);
-  v_store(c, accumulate ? v_load(c) + sum : sum);
-}
-
 // Tells the processor that this is a spin loop.
 VECTOR_INLINE void v_spin_hint(void) {
 #if defined(__x86_64__)
@@ -155,8 +110,11 @@ VECTOR_INLINE void v_spin_hint(void) {
 
 #pragma clang diagnostic pop
 
-// The best kernel module for this processor: 4 (x86-64-v4), 3 (x86-64-v3) or 1.
+// The best kernel module for this processor: 5 (x86-64-v4 with AVX512_BF16), 4 (x86-64-v4), 3 (x86-64-v3) or 1.
 int vector_instruction_level(void);
+
+// Whether this processor has matrix units for bfloat16 (AMX).
+int vector_has_matrix_units(void);
 
 // The processors that this process may run on, by its affinity mask; 0 if unknown.
 int vector_processor_count(void);

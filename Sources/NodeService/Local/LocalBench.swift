@@ -14,9 +14,14 @@ package struct LocalBench: Sendable {
         package var threads: Int?
         /// Seconds to spend, half on training and half on the peak.
         package var seconds: Int
+        /// `f32` or `bf16`; nil takes the faster on this processor.
+        package var dtype: String?
 
         /// Wraps the fields.
-        package init(size: String = "micro", batch: Int = 16, threads: Int? = nil, seconds: Int = 20) {
+        package init(
+            size: String = "micro", batch: Int = 16, threads: Int? = nil, seconds: Int = 20, dtype: String? = nil
+        ) {
+            self.dtype = dtype
             self.size = size
             self.batch = batch
             self.threads = threads
@@ -31,14 +36,19 @@ package struct LocalBench: Sendable {
         /// The figures.
         package var bench: TrainBench.Report
 
+        private var library: String {
+            bench.precision == .float32 ? "float32, OpenBLAS" : "bfloat16, oneDNN"
+        }
+
         package var text: String {
             """
             model          \(size), \(bench.parameters) parameters, \(bench.tokensPerStep) tokens per step
-            threads        \(bench.threadCount), kernels for \(bench.instructionSet.rawValue)
+            threads        \(bench.threadCount), \(bench.precision.rawValue), kernels for \(bench.instructionSet.rawValue)
             speed          \(fixed(bench.tokensPerSecond, 0)) tokens/s over \(bench.steps) steps
             training       \(fixed(bench.trainingGigaflops, 1)) GFLOP/s
-            matrix peak    \(fixed(bench.peakGigaflops, 1)) GFLOP/s (float32, OpenBLAS, n 1024 and 2048)
-            share of peak  \(fixed(100 * bench.shareOfPeak, 1)) %
+            matrix peak    \(fixed(bench.peakGigaflops, 1)) GFLOP/s (\(library), n 1024 and 2048)
+            share of peak  \(fixed(100 * bench.shareOfPeak.median, 1)) % (rounds: \(fixed(100 * bench.shareOfPeak.least, 1)) to \
+            \(fixed(100 * bench.shareOfPeak.greatest, 1)) %)
             """
         }
 
@@ -49,7 +59,9 @@ package struct LocalBench: Sendable {
                 "instruction_set": .text(bench.instructionSet.rawValue), "steps": .integer(Int64(bench.steps)),
                 "tokens_per_second": .number(bench.tokensPerSecond), "flops_per_token": .number(bench.flopsPerToken),
                 "training_gigaflops": .number(bench.trainingGigaflops), "peak_gigaflops": .number(bench.peakGigaflops),
-                "share_of_peak": .number(bench.shareOfPeak),
+                "dtype": .text(bench.precision.rawValue), "share_of_peak": .number(bench.shareOfPeak.median),
+                "share_of_peak_least": .number(bench.shareOfPeak.least),
+                "share_of_peak_greatest": .number(bench.shareOfPeak.greatest),
             ]
         }
     }
@@ -72,9 +84,10 @@ package struct LocalBench: Sendable {
         try checkFlag("--batch", request.batch, in: 1...4096)
         try checkFlag("--seconds", request.seconds, in: 1...3600)
         let threads = try threadCount(request.threads)
-        let rounds = max(2, request.seconds / 2)
+        let precision = try precision(request.dtype)
+        let rounds = max(5, request.seconds / 4)
         let settings = TrainBench.Settings(
-            configuration: model, batchSize: request.batch, threadCount: threads,
+            configuration: model, batchSize: request.batch, threadCount: threads, precision: precision,
             secondsPerRound: Double(request.seconds) / Double(2 * rounds), rounds: rounds)
         let (clock, progress) = (ContinuousClock(), report)
         let start = clock.now
