@@ -49,5 +49,8 @@ package struct MatrixProducts: Sendable {
     package func packedCount(rows: Int, columns: Int) -> Int { words(rows) * ((columns + 15) / 16 * 16) }
 
     /// Words of scratch memory that `multiplyTransposed` takes for so many rows.
-    package static func transposedScratchCount(rows: Int) -> Int { 256 * (rows + 16) + 16 }
+    package static func transposedScratchCount(rows: Int) -> Int {
+        // Tiles have 3 to 12 rows and 16 words of padding each.
+        256 * (rows + 16) + 16 * (rows / 3 + 2)
+    }
 }

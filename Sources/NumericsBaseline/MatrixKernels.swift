@@ -65,7 +65,7 @@ private func multiplyBlocks(
 /// - Parameters:
 ///   - a: [depth, rows], rows `aStride` apart.
 ///   - b: [depth, columns], packed.
-///   - scratch: room for 256 x (rows rounded up to a tile) + 16 floats.
+///   - scratch: room for a tile of 256 x rows of a tile + 16 floats for each tile of rows, and 16 more.
 package func multiplyTransposedPacked(
     _ rows: Int, _ columns: Int, _ depth: Int, _ a: UnsafePointer<Float>, _ aStride: Int, _ b: UnsafePointer<Float>,
     _ c: UnsafeMutablePointer<Float>, _ cStride: Int, _ accumulate: Bool, _ scratch: UnsafeMutablePointer<Float>
@@ -104,7 +104,12 @@ private func multiplyTransposedBlocks(
     }
 }
 
-/// Copies Aᵀ tile by tile, so that a tile's column is contiguous: [tile][depth][rows of a tile].
+/// Words from one packed tile of A to the next: padded, so that the tiles' streams do not fight for the same cache lines.
+@inline(__always)
+private func tileStride(_ depth: Int) -> Int { depth * tileRows + lanes }
+
+/// Copies Aᵀ so that a tile's column is contiguous: [tile][depth][rows of a tile]. A row of A is read once, from end to
+/// end, since the next one may lie pages away.
 ///
 /// The last tile overlaps the one before where the rows do not fill it; a matrix of less than a tile is filled up with
 /// zeros.
@@ -113,28 +118,28 @@ private func packTiles(
     _ rows: Int, _ depth: Int, _ a: UnsafePointer<Float>, _ aStride: Int, _ scratch: UnsafeMutablePointer<Float>,
     paired: Bool
 ) {
-    var out = scratch
-    var row = 0
-    while row < rows {
-        let start = max(0, min(row, rows - tileRows))
-        // Whole vectors are written, each over the tail of the last; only beside the matrix must nothing be read.
-        let count = start + lanes <= rows ? lanes : rows - start
-        var from = a + start
-        var index = 0
-        while index < depth {
+    let floatsPerWord = paired ? 2 : 1
+    let stride = tileStride((depth + floatsPerWord - 1) / floatsPerWord)
+    var index = 0
+    while index < depth {
+        let from = a + index * aStride
+        let isOddThere = index + 1 < depth
+        var out = scratch + index / floatsPerWord * tileRows
+        var row = 0
+        while row < rows {
+            // Whole vectors are written, each over the tail of the last; only beside the matrix must nothing be read.
+            let start = max(0, min(row, rows - tileRows))
+            let count = min(lanes, rows - start)
+            let even = loadUpTo16(from + start, count)
             if paired {
-                let odd = index + 1 < depth ? loadUpTo16(from + aStride, count) : v_splat(0)
-                v_store(out, v_pair_rows(loadUpTo16(from, count), odd))
-                from += 2 * aStride
-                index += 2
+                v_store(out, v_pair_rows(even, isOddThere ? loadUpTo16(from + aStride + start, count) : v_splat(0)))
             } else {
-                v_store(out, loadUpTo16(from, count))
-                from += aStride
-                index += 1
+                v_store(out, even)
             }
-            out += tileRows
+            out += stride
+            row += tileRows
         }
-        row += tileRows
+        index += floatsPerWord
     }
 }
 
@@ -150,7 +155,7 @@ private func multiplyTiles(
         var row = 0
         while row < rows {
             let start = max(0, min(row, rows - tileRows))
-            let tile = a + row * depth
+            let tile = a + row / tileRows * tileStride(depth)
             let to = c + start * cStride + column
             if columns - column >= lanes && rows >= tileRows {
                 v_tile(
