@@ -1,6 +1,11 @@
 import Glibc
 
-/// An open safetensors file, read tensor by tensor; not mapped, so that a file that shrinks gives an error and no signal.
+/// An open safetensors file, read in blocks.
+///
+/// It is not mapped into memory: a mapped file that another program cuts short ends this process with SIGBUS, which only
+/// a signal handler of the whole process could turn into an error. Read like this it gives an error. The cost is one copy
+/// of the cached pages, which a mapping saves only where the file's bytes are used in place; here float32 values go
+/// straight to where they are wanted.
 package final class SafetensorsFile {
     /// The path, for messages.
     package let path: String
@@ -38,69 +43,45 @@ package final class SafetensorsFile {
 
     deinit { close(descriptor) }
 
-    /// Reads a tensor as float32: F32 as it is, F16 and BF16 exactly, F64 rounded to nearest.
+    /// Reads a tensor, or some of its elements, as float32: F32 as it is, F16 and BF16 exactly, F64 rounded to nearest.
+    /// NaN and infinity are refused, as are types that are no such numbers.
     ///
-    /// - Parameter target: [tensor.count] float32.
+    /// - Parameters:
+    ///   - elements: which ones, in the order of the file; nil for all.
+    ///   - target: one float32 per element. No more memory is taken than a small block.
     /// - Precondition: `tensor` is one of this file's header, and `target` has room for it.
     package func read(
-        _ tensor: SafetensorsHeader.Tensor, into target: UnsafeMutableBufferPointer<Float>
+        _ tensor: SafetensorsHeader.Tensor, _ elements: Range<Int>? = nil,
+        into target: UnsafeMutableBufferPointer<Float>
     ) throws(CheckpointError) {
-        precondition(target.count == tensor.count, "a tensor is read into as many floats as it has")
+        let elements = elements ?? 0..<tensor.count
+        precondition(
+            elements.upperBound <= tensor.count && target.count == elements.count,
+            "elements of the tensor are read into as many floats")
+        guard tensor.type.isReadable || elements.isEmpty else {
+            throw .unsupported(path: path, reason: "\(tensor.name) has the element type \(tensor.type.rawValue)")
+        }
         let elementBytes = tensor.type.bits / 8
-        // 64 Ki elements at a time keep the conversion in cache.
-        let chunk = UnsafeMutableRawBufferPointer.allocate(byteCount: (1 << 16) * 8, alignment: 16)
-        defer { chunk.deallocate() }
+        let isDirect = tensor.type == .f32
+        let block = UnsafeMutableRawBufferPointer.allocate(
+            byteCount: isDirect ? 0 : FloatConversion.blockCount * elementBytes, alignment: 16)
+        defer { block.deallocate() }
         var done = 0
-        while done < tensor.count {
-            let count = min(1 << 16, tensor.count - done)
-            let raw = UnsafeMutableRawBufferPointer(rebasing: chunk[..<(count * elementBytes)])
-            try fill(raw, from: dataOffset + tensor.range.lowerBound + done * elementBytes)
+        while done < elements.count {
+            let count = min(FloatConversion.blockCount, elements.count - done)
             let part = UnsafeMutableBufferPointer(rebasing: target[done..<(done + count)])
-            guard Self.convert(UnsafeRawBufferPointer(raw), tensor.type, into: part) else {
-                throw .unsupported(path: path, reason: "\(tensor.name) has the element type \(tensor.type.rawValue)")
+            let offset = dataOffset + tensor.range.lowerBound + (elements.lowerBound + done) * elementBytes
+            if isDirect {
+                try Self.fill(UnsafeMutableRawBufferPointer(part), descriptor, at: offset, path: path)
+            } else {
+                let raw = UnsafeMutableRawBufferPointer(rebasing: block[..<(count * elementBytes)])
+                try Self.fill(raw, descriptor, at: offset, path: path)
+                FloatConversion.widen(UnsafeRawBufferPointer(raw), tensor.type, into: part)
+            }
+            guard FloatConversion.areFinite(UnsafeBufferPointer(part)) else {
+                throw .damaged(path: path, reason: "\(tensor.name) holds NaN or infinity")
             }
             done += count
-        }
-    }
-
-    private func fill(_ buffer: UnsafeMutableRawBufferPointer, from offset: Int) throws(CheckpointError) {
-        try Self.fill(buffer, descriptor, at: offset, path: path)
-    }
-
-    /// Converts little-endian elements; false for types that are no floating-point numbers or too small to matter.
-    private static func convert(
-        _ raw: UnsafeRawBufferPointer, _ type: ElementType, into target: UnsafeMutableBufferPointer<Float>
-    ) -> Bool {
-        func word<Word: FixedWidthInteger>(_ index: Int, _: Word.Type) -> Word {
-            Word(littleEndian: raw.loadUnaligned(fromByteOffset: index * MemoryLayout<Word>.size, as: Word.self))
-        }
-        switch type {
-        case .f32:
-            for index in target.indices { target[index] = Float(bitPattern: word(index, UInt32.self)) }
-        case .bf16:
-            for index in target.indices { target[index] = Float(bitPattern: UInt32(word(index, UInt16.self)) << 16) }
-        case .f16:
-            for index in target.indices { target[index] = float(halfBits: word(index, UInt16.self)) }
-        case .f64:
-            for index in target.indices { target[index] = Float(Double(bitPattern: word(index, UInt64.self))) }
-        case .f4, .f6E2M3, .f6E3M2, .bool, .u8, .i8, .f8E5M2, .f8E4M3, .f8E8M0, .f8E4M3FNUZ, .f8E5M2FNUZ, .i16, .u16,
-            .i32, .u32, .c64, .i64, .u64:
-            return target.isEmpty
-        }
-        return true
-    }
-
-    /// IEEE binary16 to binary32, exact; integer arithmetic, because Float16 is not available on every platform.
-    static func float(halfBits bits: UInt16) -> Float {
-        let sign = UInt32(bits & 0x8000) << 16
-        let exponent = UInt32(bits >> 10) & 0x1f
-        let fraction = UInt32(bits & 0x3ff)
-        switch exponent {
-        case 0:
-            let magnitude = Float(fraction) * 0x1p-24
-            return Float(bitPattern: magnitude.bitPattern | sign)
-        case 31: return Float(bitPattern: sign | 0x7f80_0000 | fraction << 13)
-        default: return Float(bitPattern: sign | (exponent + 112) << 23 | fraction << 13)
         }
     }
 

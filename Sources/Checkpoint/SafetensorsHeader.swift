@@ -1,43 +1,5 @@
 package import JSONText
 
-/// Element types of the safetensors format, by the names that files use.
-package enum ElementType: String, Hashable, Sendable, CaseIterable {
-    case f4 = "F4"
-    case f6E2M3 = "F6_E2M3"
-    case f6E3M2 = "F6_E3M2"
-    case bool = "BOOL"
-    case u8 = "U8"
-    case i8 = "I8"
-    case f8E5M2 = "F8_E5M2"
-    case f8E4M3 = "F8_E4M3"
-    case f8E8M0 = "F8_E8M0"
-    case f8E4M3FNUZ = "F8_E4M3FNUZ"
-    case f8E5M2FNUZ = "F8_E5M2FNUZ"
-    case i16 = "I16"
-    case u16 = "U16"
-    case f16 = "F16"
-    case bf16 = "BF16"
-    case i32 = "I32"
-    case u32 = "U32"
-    case f32 = "F32"
-    case c64 = "C64"
-    case f64 = "F64"
-    case i64 = "I64"
-    case u64 = "U64"
-
-    /// Size of an element in bits.
-    package var bits: Int {
-        switch self {
-        case .f4: 4
-        case .f6E2M3, .f6E3M2: 6
-        case .bool, .u8, .i8, .f8E5M2, .f8E4M3, .f8E8M0, .f8E4M3FNUZ, .f8E5M2FNUZ: 8
-        case .i16, .u16, .f16, .bf16: 16
-        case .i32, .u32, .f32: 32
-        case .c64, .f64, .i64, .u64: 64
-        }
-    }
-}
-
 /// The header of a safetensors file: what tensors it holds, and where.
 package struct SafetensorsHeader: Hashable, Sendable {
     /// One tensor of the file.
@@ -62,6 +24,8 @@ package struct SafetensorsHeader: Hashable, Sendable {
 
     /// Longest header, by the format's definition.
     package static let byteCountMax = 100_000_000
+    /// Most JSON values in a header: over 100,000 tensors, where the largest model that is supported has some 10,000.
+    private static let valueCountMax = 1 << 20
 
     /// The tensor of that name.
     package subscript(_ name: JSONString) -> Tensor? { positions[name].map { tensors[$0] } }
@@ -79,7 +43,9 @@ package struct SafetensorsHeader: Hashable, Sendable {
     package init(parsing text: [UInt8], dataByteCount: Int) throws(Malformed) {
         let root: JSONValue
         do {
-            root = try JSONValue(parsing: text, limits: JSONLimits(byteCountMax: Self.byteCountMax))
+            root = try JSONValue(
+                parsing: text,
+                limits: JSONLimits(byteCountMax: Self.byteCountMax, depthMax: 4, valueCountMax: Self.valueCountMax))
         } catch { throw Malformed(reason: "its header is \(error)") }
         guard let object = root.object else { throw Malformed(reason: "its header is \(root.kind), not an object") }
         var tensors: [Tensor] = []
@@ -158,13 +124,12 @@ package struct SafetensorsHeader: Hashable, Sendable {
 }
 
 extension SafetensorsHeader {
-    /// The first bytes of a float32 file, length prefix included: after them the tensors' values follow in the order
-    /// given.
+    /// The first bytes of a file, length prefix included: after them the tensors' values follow in the order given.
     ///
     /// The text is padded with spaces so that the data starts at a multiple of 8, as the reference library does it.
     /// - Precondition: names are unique.
-    package static func encodeFloat32(
-        _ tensors: [(name: String, shape: [Int])], metadata: [(key: String, value: String)]
+    package static func encode(
+        _ tensors: [(name: String, shape: [Int])], type: FloatType, metadata: [(key: String, value: String)]
     ) -> [UInt8] {
         var object = JSONObject()
         var pairs = JSONObject()
@@ -173,9 +138,9 @@ extension SafetensorsHeader {
         object["__metadata__"] = .object(pairs)
         var offset = 0
         for (name, shape) in tensors {
-            let end = offset + 4 * shape.reduce(1, *)
+            let end = offset + type.byteCount * shape.reduce(1, *)
             object[JSONString(name)] = [
-                "dtype": "F32", "shape": .array(shape.map { .integer(Int64($0)) }),
+                "dtype": .text(type.elementType.rawValue), "shape": .array(shape.map { .integer(Int64($0)) }),
                 "data_offsets": [.integer(Int64(offset)), .integer(Int64(end))],
             ]
             offset = end

@@ -18,6 +18,8 @@ package struct ModelConfiguration: Hashable, Sendable {
     package var contextLength: Int
     /// Base of the rotary frequencies.
     package var ropeTheta: Double
+    /// How the rotary frequencies are stretched for a longer context; nil for not at all.
+    package var ropeScaling: RopeScaling?
     /// Added to the mean square in RMSNorm.
     package var rmsNormEpsilon: Float
     /// The output head is the token embedding.
@@ -27,7 +29,7 @@ package struct ModelConfiguration: Hashable, Sendable {
     package init(
         vocabularySize: Int, width: Int, layerCount: Int, headCount: Int, keyValueHeadCount: Int? = nil,
         headWidth: Int? = nil, feedForwardWidth: Int, contextLength: Int, ropeTheta: Double = 10_000,
-        rmsNormEpsilon: Float = 1e-5, tiedEmbeddings: Bool = true
+        ropeScaling: RopeScaling? = nil, rmsNormEpsilon: Float = 1e-5, tiedEmbeddings: Bool = true
     ) {
         self.vocabularySize = vocabularySize
         self.width = width
@@ -38,6 +40,7 @@ package struct ModelConfiguration: Hashable, Sendable {
         self.feedForwardWidth = feedForwardWidth
         self.contextLength = contextLength
         self.ropeTheta = ropeTheta
+        self.ropeScaling = ropeScaling
         self.rmsNormEpsilon = rmsNormEpsilon
         self.tiedEmbeddings = tiedEmbeddings
     }
@@ -103,6 +106,7 @@ package struct ModelConfiguration: Hashable, Sendable {
         guard ropeTheta.isFinite, ropeTheta >= 1 else {
             throw .invalidConfiguration("the rotary base must be finite and at least 1")
         }
+        try ropeScaling?.validate(for: self)
         guard rmsNormEpsilon.isFinite, rmsNormEpsilon > 0, rmsNormEpsilon < 1 else {
             throw .invalidConfiguration("the RMSNorm epsilon must lie between 0 and 1")
         }

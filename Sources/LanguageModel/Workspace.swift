@@ -1,4 +1,3 @@
-import Glibc
 import Numerics
 
 /// How a batch is cut into chunks: whole sequences, about 256 tokens, whatever the number of threads, so that results do
@@ -154,16 +153,4 @@ final class Workspace {
 
     /// Rows of a weight's gradient that one task computes: 16 tiles of six rows.
     static let gradientRows = 96
-}
-
-/// Fills the rotation tables: the angle of pair j at position p is p * theta^(-2j / headWidth).
-func fillRotations(_ configuration: ModelConfiguration, length: Int, cosines: MutableFloats, sines: MutableFloats) {
-    let half = configuration.headWidth / 2
-    for pair in 0..<half {
-        let frequency = pow(configuration.ropeTheta, -2 * Double(pair) / Double(configuration.headWidth))
-        for position in 0..<length {
-            cosines[position * half + pair] = Float(cos(Double(position) * frequency))
-            sines[position * half + pair] = Float(sin(Double(position) * frequency))
-        }
-    }
 }

@@ -1,0 +1,178 @@
+package import LanguageModel
+package import Numerics
+package import Tokenizing
+
+/// How a checkpoint's tensors are stored.
+package struct TensorStorage: Hashable, Sendable {
+    /// The element type.
+    package var type: FloatType
+    /// Most bytes of tensors in one file, as far as a single tensor fits; a model above it is written in several.
+    package var shardByteCountMax: Int
+
+    /// The shard size of transformers 4.
+    package static let shardByteCountMaxDefault = 5_000_000_000
+
+    /// Float32 in one file, unless told otherwise and unless the model is large.
+    package init(type: FloatType = .float32, shardByteCountMax: Int = shardByteCountMaxDefault) {
+        self.type = type
+        self.shardByteCountMax = shardByteCountMax
+    }
+}
+
+extension ModelFolder {
+    /// Writes a complete checkpoint folder, atomically and durably; equal arguments give equal bytes.
+    ///
+    /// - Parameters:
+    ///   - path: must not exist, or be an empty folder.
+    ///   - storage: element type and shard size.
+    ///   - companions: side files and configuration keys of the checkpoint that the model was made of.
+    ///   - metadata: pairs for the tensor files, besides `format`.
+    ///   - values: fills [tensor.count] float32 with the values of one tensor; called once per tensor, in the order of
+    ///     the files, which is that of the names. NaN, infinity and what is beyond the element type are refused.
+    package static func write(
+        to path: String, configuration: ModelConfiguration, tokenizer: Tokenizer,
+        storage: TensorStorage = TensorStorage(), companions: Companions? = nil,
+        metadata: [(key: String, value: String)] = [], layer: any FileLayer = SystemFiles(),
+        values: (ParameterLayout.Tensor, UnsafeMutableBufferPointer<Float>) throws(CheckpointError) -> Void
+    ) throws(CheckpointError) {
+        do {
+            let folder = try DurableFolder(path: path, layer: layer)
+            try folder.write(
+                LlamaConfig.encode(configuration, type: storage.type, keeping: companions?.config), as: "config.json")
+            let files =
+                companions?.files(for: tokenizer) ?? [Companions.generationName: LlamaConfig.generationConfig]
+            for (name, bytes) in files.sorted(by: { $0.key.utf8.lexicographicallyPrecedes($1.key.utf8) }) {
+                try folder.write(bytes, as: name)
+            }
+            if files["tokenizer.json"] == nil {
+                try folder.write(tokenizer.tokenizerJSON, as: "tokenizer.json")
+                try folder.write(
+                    tokenizer.configJSON(contextLength: configuration.contextLength), as: "tokenizer_config.json")
+            }
+            let tensors = ParameterLayout(configuration).tensors.sorted {
+                $0.name.utf8.lexicographicallyPrecedes($1.name.utf8)
+            }
+            try write(shards(of: tensors, storage), to: folder, path: path, storage, metadata, values)
+            try folder.commit()
+        } catch let error as FileError {
+            throw .file(error)
+        } catch let error as CheckpointError {
+            throw error
+        } catch { preconditionFailure("writing a checkpoint must throw one of the two errors above") }
+    }
+
+    /// Writes a complete checkpoint folder from a flat parameter buffer in the order of the layout.
+    package static func write(
+        to path: String, configuration: ModelConfiguration, tokenizer: Tokenizer, parameters: FloatBuffer,
+        storage: TensorStorage = TensorStorage(), companions: Companions? = nil,
+        metadata: [(key: String, value: String)] = [], layer: any FileLayer = SystemFiles()
+    ) throws(CheckpointError) {
+        precondition(parameters.count == configuration.parameterCount, "the parameters are those of the configuration")
+        try write(
+            to: path, configuration: configuration, tokenizer: tokenizer, storage: storage, companions: companions,
+            metadata: metadata, layer: layer
+        ) { (tensor, target) throws(CheckpointError) in
+            guard let base = target.baseAddress else { return }
+            base.update(from: parameters.pointer + tensor.offset, count: tensor.count)
+        }
+    }
+
+    /// Cuts the tensors into files, in order: as many in each as fit, at least one.
+    private static func shards(
+        of tensors: [ParameterLayout.Tensor], _ storage: TensorStorage
+    ) -> [[ParameterLayout.Tensor]] {
+        var shards: [[ParameterLayout.Tensor]] = []
+        var byteCount = 0
+        for tensor in tensors {
+            let added = tensor.count * storage.type.byteCount
+            if shards.isEmpty || added > storage.shardByteCountMax - byteCount {
+                shards.append([])
+                byteCount = 0
+            }
+            shards[shards.count - 1].append(tensor)
+            byteCount += added
+        }
+        return shards
+    }
+
+    private static func write(
+        _ shards: [[ParameterLayout.Tensor]], to folder: borrowing DurableFolder, path: String,
+        _ storage: TensorStorage, _ metadata: [(key: String, value: String)],
+        _ values: (ParameterLayout.Tensor, UnsafeMutableBufferPointer<Float>) throws(CheckpointError) -> Void
+    ) throws {
+        let largest = FloatBuffer(count: shards.joined().reduce(0) { max($0, $1.count) })
+        var places: [(tensor: String, file: String)] = []
+        for (index, shard) in shards.enumerated() {
+            let name =
+                shards.count == 1 ? TensorFiles.fileName : shardName(index: index + 1, count: shards.count)
+            var file = try folder.file(name)
+            try file.append(
+                SafetensorsHeader.encode(
+                    shard.map { ($0.name, $0.shape) }, type: storage.type, metadata: metadata))
+            var blocks = BlockWriter(type: storage.type)
+            for tensor in shard {
+                let target = UnsafeMutableBufferPointer(start: largest.pointer, count: tensor.count)
+                try values(tensor, target)
+                guard try blocks.append(UnsafeBufferPointer(target), to: &file) else {
+                    throw CheckpointError.unrepresentable(path: path, tensor: tensor.name, type: storage.type)
+                }
+                places.append((tensor.name, name))
+            }
+            try blocks.flush(to: &file)
+            try file.commit()
+        }
+        guard shards.count > 1 else { return }
+        let byteCount = shards.joined().reduce(0) { $0 + $1.count * storage.type.byteCount }
+        try folder.write(SafetensorsIndex.encode(places, byteCount: byteCount), as: TensorFiles.indexName)
+    }
+
+    /// `model-00002-of-00005.safetensors`, as transformers names them.
+    private static func shardName(index: Int, count: Int) -> String {
+        func padded(_ number: Int) -> String {
+            let digits = "\(number)"
+            return String(repeating: "0", count: max(0, 5 - digits.count)) + digits
+        }
+        return "model-\(padded(index))-of-\(padded(count)).safetensors"
+    }
+}
+
+/// Converts float32 values to a type and appends them to a file, a block at a time.
+struct BlockWriter: ~Copyable {
+    private let type: FloatType
+    private let block: UnsafeMutableRawBufferPointer
+    private var filled = 0
+
+    init(type: FloatType) {
+        self.type = type
+        block = .allocate(byteCount: FloatConversion.blockCount * type.byteCount, alignment: 16)
+    }
+
+    deinit { block.deallocate() }
+
+    /// Appends values; false, with the file in no use any more, if one is NaN, infinite or beyond the type's range.
+    mutating func append(
+        _ values: UnsafeBufferPointer<Float>, to file: inout DurableWriter
+    ) throws(FileError) -> Bool {
+        var done = 0
+        while done < values.count {
+            let room = (block.count - filled) / type.byteCount
+            let count = min(room, values.count - done)
+            let part = UnsafeBufferPointer(rebasing: values[done..<(done + count)])
+            let target = UnsafeMutableRawBufferPointer(
+                rebasing: block[filled..<(filled + count * type.byteCount)])
+            guard FloatConversion.areFinite(part), FloatConversion.narrow(part, type, into: target) else {
+                return false
+            }
+            done += count
+            filled += count * type.byteCount
+            if filled == block.count { try flush(to: &file) }
+        }
+        return true
+    }
+
+    /// Writes what is left in the block.
+    mutating func flush(to file: inout DurableWriter) throws(FileError) {
+        try file.append(UnsafeRawBufferPointer(rebasing: block[..<filled]))
+        filled = 0
+    }
+}
