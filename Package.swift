@@ -53,6 +53,7 @@ let package = Package(
         .systemLibrary(name: "CSodium", pkgConfig: "libsodium", providers: [.apt(["libsodium-dev"])]),
         .systemLibrary(name: "CUV", pkgConfig: "libuv", providers: [.apt(["libuv1-dev"])]),
         .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
+        .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
         .systemLibrary(name: "COpenBLAS", pkgConfig: "openblas", providers: [.apt(["libopenblas-dev"])]),
         .systemLibrary(name: "COneDNN", providers: [.apt(["libdnnl-dev"])]),
         // Vector header and the kernels built once per instruction set.
@@ -69,7 +70,7 @@ let package = Package(
         // Data and models.
         module("JSONText"),
         module("Tokenizing", ["JSONText"]),
-        module("Corpus", ["CSodium", "Numerics", "Tokenizing"]),
+        module("Corpus", ["CSodium", "CZlib", "CZstd", "JSONText", "Numerics", "Tokenizing"]),
         module("LanguageModel", ["Numerics"]),
         module("Checkpoint", ["CSodium", "JSONText", "Numerics", "LanguageModel", "Tokenizing"]),
         // Synchronization.
@@ -97,7 +98,8 @@ let package = Package(
             ],
             path: "node", exclude: ["atoll.service", "config.example.yaml"], swiftSettings: strict),
         // Tests.
-        tests("Numerics"), tests("JSONText"), tests("Tokenizing", ["JSONText"]), tests("Corpus", ["Tokenizing"]),
+        tests("Numerics"), tests("JSONText"), tests("Tokenizing", ["JSONText"]),
+        tests("Corpus", ["CZlib", "CZstd", "JSONText", "Numerics", "Tokenizing"]),
         tests("LanguageModel", ["Numerics"]),
         tests("Checkpoint", ["LanguageModel", "JSONText", "Numerics", "Tokenizing"]),
         tests("Compression", ["NumericsBaseline", "NumericsV3", "NumericsV4", "CVector"]),

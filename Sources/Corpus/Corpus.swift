@@ -3,12 +3,14 @@ package import Tokenizing
 
 /// The text that a node trains on: named domains, split into training and held-out parts, cut into windows.
 ///
-/// - A file is held out by the hash of its content (a twentieth of all hashes), so nodes that have the same file agree
-///   wherever it lies. Where that leaves one side without a window, or holds out more than half of the text (a single
-///   file, say), the last tenth of the domain's text is held out instead.
-/// - Files with equal content count once. Files of a domain follow each other without a separator, in the order of their
-///   hashes: the byte-level vocabulary has no token for it, and windows may span two files.
-/// - Everything is held in memory, two bytes per token, up to a limit per domain.
+/// - A document is a plain file, or a line of JSON lines. It is held out by the hash of its text (a twentieth of all
+///   hashes), so nodes that have the same document agree wherever it lies. Where that leaves one side without a window, or
+///   holds out more than half of the text (a single file, say), the last tenth of the domain's text is held out instead.
+/// - Files with equal content count once. Files of a domain follow each other in the order of their hashes, lines in that
+///   of the file, each document ended by the tokenizer's end of text if it has one. Windows may span documents, but never
+///   domains.
+/// - Text is tokenized at once and held in memory, up to a limit per domain; prepared folders (`Preparation`) are read
+///   window by window.
 package struct Corpus: Sendable {
     /// Tokens that a window predicts.
     package let contextLength: Int
@@ -26,30 +28,18 @@ package struct Corpus: Sendable {
     ///
     /// - Parameters:
     ///   - byteCountMax: bytes read per domain; files beyond it are left out and counted.
-    ///   - excluding: digests of files that are held out for everybody (`HeldOutFile.digest`).
+    ///   - excluding: digests of documents that are held out for everybody (`HeldOutFile.digest`).
     package init(
         _ sources: [DomainSource], tokenizer: Tokenizer, contextLength: Int,
         byteCountMax: Int = byteCountMaxDefault, excluding: Set<[UInt8]> = []
     ) throws(CorpusError) {
         precondition(contextLength > 0, "windows predict at least one token")
-        precondition(tokenizer.vocabularySize <= 1 << 16, "ids are stored in 16 bits")
-        guard !sources.isEmpty else { throw .noDomains }
-        guard sources.count <= CorpusCursor.domainCountMax else {
-            throw .tooManyDomains(limit: CorpusCursor.domainCountMax)
-        }
-        var names: Set<String> = []
+        try DomainSource.check(sources)
         var sum = 0.0
-        var sums: [Double] = []
-        for source in sources {
-            guard (1...CorpusCursor.nameBytesMax).contains(source.name.utf8.count) else {
-                throw .invalidName(byteCountMax: CorpusCursor.nameBytesMax)
-            }
-            guard names.insert(source.name).inserted else { throw .duplicateDomain(source.name) }
-            guard source.weight.isFinite, source.weight >= 0 else { throw .invalidWeight(domain: source.name) }
+        let sums = sources.map { source in
             sum += source.weight
-            sums.append(sum)
+            return sum
         }
-        guard sum > 0, sum.isFinite else { throw .invalidWeight(domain: sources[0].name) }
         var texts: [DomainText] = []
         for source in sources {
             texts.append(
@@ -66,7 +56,8 @@ package struct Corpus: Sendable {
     ///
     /// A domain is drawn by weight for each window; within it every window of an epoch comes once, in an order that depends
     /// on the cursor's seed. The sequence depends on data, seed and position alone, not on how it is cut into calls.
-    package func nextWindows(count: Int, cursor: inout CorpusCursor) -> TokenWindows {
+    /// Throws only where a prepared folder can no longer be read.
+    package func nextWindows(count: Int, cursor: inout CorpusCursor) throws(CorpusError) -> TokenWindows {
         var windows = TokenWindows(contextLength: contextLength)
         windows.tokens.reserveCapacity(count * (contextLength + 1))
         for _ in 0..<count {
@@ -75,7 +66,7 @@ package struct Corpus: Sendable {
             let position = cursor.positions[text.name, default: 0]
             // Domains of one node must not walk in step: each has a stream of its own.
             let seed = cursor.seed ^ ContentHash(of: Array(text.name.utf8)).uniform
-            text.trainingWindow(at: position, seed: seed, into: &windows.tokens)
+            try text.trainingWindow(at: position, seed: seed, into: &windows.tokens)
             cursor.positions[text.name] = position &+ 1
             cursor.drawnCount &+= 1
         }
@@ -90,7 +81,7 @@ package struct Corpus: Sendable {
 
     /// The held-out windows of each domain, at most `countMax` of each, the same at every call and for every node that has
     /// the same files.
-    package func heldOutWindows(countMax: Int) -> [(domain: String, windows: TokenWindows)] {
-        texts.map { ($0.name, $0.heldOutWindows(countMax: countMax)) }
+    package func heldOutWindows(countMax: Int) throws(CorpusError) -> [(domain: String, windows: TokenWindows)] {
+        try texts.map { text throws(CorpusError) in (text.name, try text.heldOutWindows(countMax: countMax)) }
     }
 }

@@ -37,20 +37,26 @@ package struct EvaluationText: Sendable {
         case .heldOut:
             let corpus = try Corpus(
                 sources, tokenizer: tokenizer, contextLength: contextLength, byteCountMax: byteCountMax)
-            domains = corpus.heldOutWindows(countMax: windowCountMax).map { ($0.domain, $0.windows) }
+            domains = try corpus.heldOutWindows(countMax: windowCountMax).map { ($0.domain, $0.windows) }
             self.contextLength = contextLength
         case .all:
             guard !sources.isEmpty else { throw .noDomains }
-            var texts: [(name: String, tokens: [Int32])] = []
+            var texts: [(name: String, tokens: TokenStore)] = []
             for source in sources {
-                let tokens = tokenizer.encode(try DomainText.allBytes(of: source, byteCountMax: byteCountMax))
-                guard tokens.count >= 2 else {
-                    throw .tooSmall(domain: source.name, byteCount: tokens.count, byteCountNeeded: 2)
+                let text = try LoadedText.load(
+                    source, tokenizer: tokenizer, byteCountMax: byteCountMax, excluded: [])
+                guard text.tokens.count >= 2 else {
+                    throw .tooSmall(domain: source.name, byteCount: text.summary.byteCount, byteCountNeeded: 2)
                 }
-                texts.append((source.name, tokens))
+                texts.append((source.name, text.tokens))
             }
             let length = min(contextLength, texts.reduce(Int.max) { min($0, $1.tokens.count - 1) })
-            domains = texts.map { ($0.name, TokenWindows($0.tokens, contextLength: length, countMax: windowCountMax)) }
+            var cut: [(name: String, windows: TokenWindows)] = []
+            for text in texts {
+                cut.append(
+                    (text.name, try TokenWindows(text.tokens, contextLength: length, countMax: windowCountMax)))
+            }
+            domains = cut
             self.contextLength = length
         }
         self.domains = domains.map { name, windows in

@@ -5,7 +5,8 @@ import Glibc
 /// `*`, `?` and `[…]` match within one path component as fnmatch(3) has it, hidden names only where the pattern starts
 /// with a dot; `**` matches any number of folders; a leading `~/` is the home folder. A pattern that names a folder
 /// stands for every file below it. Folders that are reached through symbolic links below `**` or a named folder are not
-/// entered, so that loops end; links to files are followed.
+/// entered, so that loops end; links to files are followed. A prepared folder is no text: it is found where a pattern names
+/// it, and passed over below `**` or a named folder.
 struct FilePattern {
     /// More files than any corpus of text within the size limit needs; a bound on memory.
     static let fileCountMax = 500_000
@@ -14,12 +15,22 @@ struct FilePattern {
     struct TooMany: Error {}
 
     private var found: Set<String> = []
+    private var prepared: Set<String> = []
 
-    /// The files that match any of the patterns, each once, in byte order of their paths.
-    static func files(matching patterns: [String]) throws(TooMany) -> [String] {
+    /// What the patterns of a source match, each once, in byte order of the paths; some of the two.
+    static func files(of source: DomainSource) throws(CorpusError) -> (files: [String], prepared: [String]) {
         var search = FilePattern()
-        for pattern in patterns { try search.expand(pattern) }
-        return search.found.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
+        do { for pattern in source.patterns { try search.expand(pattern) } } catch {
+            throw .tooManyFiles(domain: source.name, limit: fileCountMax)
+        }
+        guard !search.found.isEmpty || !search.prepared.isEmpty else {
+            throw .noFileMatched(domain: source.name, patterns: source.patterns)
+        }
+        return (sorted(search.found), sorted(search.prepared))
+    }
+
+    private static func sorted(_ paths: Set<String>) -> [String] {
+        paths.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
     }
 
     private mutating func expand(_ pattern: String) throws(TooMany) {
@@ -39,7 +50,11 @@ struct FilePattern {
     }
 
     /// Matches the rest of a pattern below `folder`, which is empty for the current one or ends in a slash.
-    private mutating func match(_ components: ArraySlice<String>, in folder: String) throws(TooMany) {
+    ///
+    /// - Parameter isBelow: whether a `**` came before, so that prepared folders are passed over.
+    private mutating func match(
+        _ components: ArraySlice<String>, in folder: String, isBelow: Bool = false
+    ) throws(TooMany) {
         guard let component = components.first else { return }
         let rest = components.dropFirst()
         if component == "**" {
@@ -47,18 +62,21 @@ struct FilePattern {
             return try matchBelow(rest, in: folder, depth: 0)
         }
         guard component.utf8.contains(where: { "*?[\\".utf8.contains($0) }) else {
-            return try descend(into: folder + component, rest)
+            return try descend(into: folder + component, rest, isBelow: isBelow)
         }
         for name in Self.names(in: folder) where fnmatch(component, name, FNM_PERIOD) == 0 {
-            try descend(into: folder + name, rest)
+            try descend(into: folder + name, rest, isBelow: isBelow)
         }
     }
 
-    private mutating func descend(into path: String, _ rest: ArraySlice<String>) throws(TooMany) {
+    private mutating func descend(
+        into path: String, _ rest: ArraySlice<String>, isBelow: Bool
+    ) throws(TooMany) {
         switch Self.kind(of: path) {
         case .file where rest.isEmpty: try add(path)
+        case .folder where rest.isEmpty && PreparedFolder.isPrepared(path): if !isBelow { prepared.insert(path) }
         case .folder where rest.isEmpty: try addAll(in: path + "/", depth: 0)
-        case .folder: try match(rest, in: path + "/")
+        case .folder: try match(rest, in: path + "/", isBelow: isBelow)
         case .file, .other: return
         }
     }
@@ -68,7 +86,8 @@ struct FilePattern {
 
     /// Matches `rest` in `folder` and in every folder below it.
     private mutating func matchBelow(_ rest: ArraySlice<String>, in folder: String, depth: Int) throws(TooMany) {
-        try match(rest, in: folder)
+        guard !PreparedFolder.isPrepared(folder) else { return }
+        try match(rest, in: folder, isBelow: true)
         guard depth < Self.depthMax else { return }
         for name in Self.names(in: folder) where !name.hasPrefix(".") && Self.isPlainFolder(folder + name) {
             try matchBelow(rest, in: folder + name + "/", depth: depth + 1)
@@ -77,8 +96,9 @@ struct FilePattern {
 
     /// Adds every file below `folder` that is not hidden.
     private mutating func addAll(in folder: String, depth: Int) throws(TooMany) {
-        guard depth < Self.depthMax else { return }
-        for name in Self.names(in: folder) where !name.hasPrefix(".") {
+        let names = Self.names(in: folder)
+        guard depth < Self.depthMax, !names.contains(PreparedIndex.fileName) else { return }
+        for name in names where !name.hasPrefix(".") {
             let path = folder + name
             switch Self.kind(of: path) {
             case .file: try add(path)
@@ -122,6 +142,6 @@ struct FilePattern {
 }
 
 extension DomainSource {
-    /// Whether any plain file matches; contents are not read.
-    package var matchesFiles: Bool { (try? FilePattern.files(matching: patterns))?.isEmpty == false }
+    /// Whether any plain file or prepared folder matches; contents are not read.
+    package var matchesFiles: Bool { (try? FilePattern.files(of: self)) != nil }
 }

@@ -2,7 +2,7 @@ package import Tokenizing
 
 /// One text file on which everybody evaluates; a charter may name it by digest.
 package struct HeldOutFile: Sendable {
-    /// BLAKE2b-256 of the file's bytes.
+    /// BLAKE2b-256 of the file's text: its bytes, decompressed if they are gzip or zstd.
     package let digest: [UInt8]
     /// The file's tokens.
     package let tokens: [Int32]
@@ -12,10 +12,14 @@ package struct HeldOutFile: Sendable {
 
     /// Reads a file.
     package init(path: String, tokenizer: Tokenizer) throws(CorpusError) {
-        let content: [UInt8]
-        do { content = try TextFile.read(path, byteCountMax: Self.byteCountMax + 1) } catch {
-            throw .unreadable(path: path, reason: error.reason)
-        }
+        var content: [UInt8] = []
+        do throws(Unreadable) {
+            let stream = try TextStream(path)
+            let blockByteCount = 1 << 20
+            while content.count <= Self.byteCountMax {
+                if try stream.read(blockByteCount, appendingTo: &content) < blockByteCount { break }
+            }
+        } catch { throw .unreadable(path: path, reason: error.reason) }
         guard content.count <= Self.byteCountMax else {
             throw .unreadable(path: path, reason: "it has more than \(Self.byteCountMax) bytes")
         }

@@ -13,11 +13,26 @@ package struct TokenWindows: Hashable, Sendable {
     /// shorter than one.
     init(_ text: [Int32], contextLength: Int, countMax: Int) {
         self.init(contextLength: contextLength)
-        let available = max(0, (text.count - 1) / contextLength)
-        let count = max(0, min(available, countMax))
-        for index in 0..<count {
-            let start = index * available / count * contextLength
+        for start in Self.spread(text.count, contextLength, countMax) {
             tokens += text[start...(start + contextLength)]
+        }
+    }
+
+    /// The same of a text that may be in files.
+    init(_ text: TokenStore, contextLength: Int, countMax: Int) throws(CorpusError) {
+        self.init(contextLength: contextLength)
+        for start in Self.spread(text.count, contextLength, countMax) {
+            try text.read(start..<start + contextLength + 1, into: &tokens)
+        }
+    }
+
+    private static func spread(_ tokenCount: Int, _ contextLength: Int, _ countMax: Int) -> [Int] {
+        let available = max(0, (tokenCount - 1) / contextLength)
+        let count = max(0, min(available, countMax))
+        return (0..<count).map { index in
+            // In full width: long text times many windows may be beyond an Int.
+            let (high, low) = index.multipliedFullWidth(by: available)
+            return count.dividingFullWidth((high, low)).quotient * contextLength
         }
     }
 

@@ -2,10 +2,10 @@
 enum Layers {
     /// Our modules, lowest first; a module may import only those before it.
     static let order = [
-        "CSodium", "CUV", "CZstd", "COpenBLAS", "COneDNN", "CVector", "NumericsBaseline", "NumericsV3", "NumericsV4",
-        "NumericsV4BFloat16", "Numerics", "JSONText", "Tokenizing", "Corpus", "LanguageModel", "Checkpoint",
-        "Compression", "OuterSync",
-        "Experts", "PeerNet", "Swarm", "Transport", "Lab", "Simulation", "NodeService", "node",
+        "CSodium", "CUV", "CZstd", "CZlib", "COpenBLAS", "COneDNN", "CVector", "NumericsBaseline", "NumericsV3",
+        "NumericsV4", "NumericsV4BFloat16", "Numerics", "JSONText", "Tokenizing", "Corpus", "LanguageModel",
+        "Checkpoint", "Compression", "OuterSync", "Experts", "PeerNet", "Swarm", "Transport", "Lab", "Simulation",
+        "NodeService", "node",
     ]
 
     /// The few imports of our own that order allows but the boundaries forbid: drivers do not know each other, the
@@ -18,7 +18,7 @@ enum Layers {
         "Swarm": modelling.union(["Experts"]),
         "Transport": modelling.union(["Experts", "OuterSync", "Swarm", "Compression"]),
         "Simulation": modelling.union(["Experts", "Transport"]),
-        "node": ["Transport", "PeerNet", "CUV", "CSodium", "CZstd", "COpenBLAS"],
+        "node": ["Transport", "PeerNet", "CUV", "CSodium", "CZstd", "CZlib", "COpenBLAS"],
     ]
 
     /// Modules of data and models, which the network never sees.
@@ -27,7 +27,8 @@ enum Layers {
     /// The only modules that may import a system library.
     static let systemLibraries: [String: Set<String>] = [
         "CUV": ["Transport", "NodeService"],
-        "CZstd": ["Compression"],
+        "CZstd": ["Compression", "Corpus"],
+        "CZlib": ["Corpus"],
         "COpenBLAS": ["Numerics"],
         "COneDNN": ["Numerics"],
         "CSodium": ["Corpus", "Checkpoint", "Compression", "PeerNet", "Swarm", "Transport", "NodeService"],
