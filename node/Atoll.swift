@@ -17,7 +17,8 @@ struct Atoll: AsyncParsableCommand {
         version: AtollVersion.text,
         subcommands: [
             InitCommand.self, SwarmCommand.self, NodeCommand.self, CheckpointCommand.self,
-            TrainCommand.self, EvalCommand.self, GenerateCommand.self, MergeCommand.self, LogitsCommand.self,
+            DataCommand.self, TrainCommand.self, EvalCommand.self, GenerateCommand.self, MergeCommand.self,
+            LogitsCommand.self,
             BenchCommand.self,
             TestnetCommand.self,
         ])

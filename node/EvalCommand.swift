@@ -12,7 +12,7 @@ struct EvalCommand: AsyncParsableCommand {
 
     @Option(
         name: .long, parsing: .upToNextOption,
-        help: "Text: globs, folders or files, each optionally as NAME=GLOB for a domain of its own.")
+        help: "Text: globs, folders, files or prepared folders, each optionally as NAME=GLOB for a domain of its own.")
     var data: [String] = []
 
     @Flag(name: .long, help: "Only the part that training on this text holds out.")

@@ -17,7 +17,10 @@ struct TrainCommand: AsyncParsableCommand {
 
     @Option(
         name: .long, parsing: .upToNextOption,
-        help: "Text: globs, folders or files, each optionally as NAME=GLOB for a domain of its own.")
+        help: """
+            Text: globs, folders, files or prepared folders, each optionally as NAME=GLOB for a domain of its own, or as \
+            NAME:WEIGHT=GLOB for one that is drawn that much more often than others.
+            """)
     var data: [String] = []
 
     @Option(name: .long, help: "Checkpoint folder to start from, instead of a new model.")

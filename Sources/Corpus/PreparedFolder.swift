@@ -56,6 +56,14 @@ package struct PreparedFolder: Sendable {
         }
     }
 
+    /// Bytes of all its files but the index.
+    package var byteCount: Int {
+        index.domains.reduce(0) { sum, domain in
+            sum + domain.tokenCount * index.width.rawValue
+                + (domain.heldOut.documentCount + domain.training.documentCount) * DocumentRecord.byteCount
+        }
+    }
+
     /// The names of its domains.
     package var domainNames: [String] { index.domains.map(\.name) }
 

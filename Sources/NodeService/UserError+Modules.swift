@@ -16,12 +16,21 @@ extension UserError {
 
     /// An error of a corpus.
     init(corpus error: CorpusError) {
-        let code: ExitCode =
-            switch error {
-            case .noDomains, .tooManyDomains, .invalidName, .duplicateDomain, .invalidWeight, .tooManyFiles: .usage
-            case .noFileMatched, .nothingReadable, .unreadable: .noInput
-            case .tooSmall: .badData
-            }
+        let code: ExitCode
+        switch error {
+        case .noDomains, .tooManyDomains, .invalidName, .duplicateDomain, .invalidWeight, .tooManyFiles,
+            .preparedAndText, .alreadyPrepared, .noSuchDomain:
+            code = .usage
+        case .noFileMatched, .nothingReadable, .unreadable: code = .noInput
+        case .tooSmall, .noUsableLine, .damaged, .otherTokenizer, .holdsExcluded: code = .badData
+        case .changed: code = .temporaryFailure
+        case .cannotWrite(let operation, let path, let number):
+            self = .system("\(operation) \(path)", errno: number)
+            return
+        case .cancelled:
+            self = .interrupted
+            return
+        }
         self.init(error.description, cure: error.cure, exitCode: code)
     }
 

@@ -89,18 +89,7 @@ package struct LocalTraining: Sendable {
                 "tokens_per_second": .number(tokensPerSecond), "loss_start": .number(lossStart),
                 "loss_end": .number(lossEnd), "interrupted": .bool(wasInterrupted),
                 "out": out.map(JSONValue.text) ?? nil,
-                "domains": .array(domains.map(Self.json)),
-            ]
-        }
-
-        private static func json(_ domain: DomainSummary) -> JSONValue {
-            [
-                "name": .text(domain.name), "training_files": .integer(Int64(domain.trainingFileCount)),
-                "held_out_files": .integer(Int64(domain.heldOutFileCount)),
-                "training_tokens": .integer(Int64(domain.trainingTokenCount)),
-                "held_out_tokens": .integer(Int64(domain.heldOutTokenCount)),
-                "unreadable_files": .integer(Int64(domain.unreadableFileCount)),
-                "files_beyond_limit": .integer(Int64(domain.filesBeyondLimitCount)),
+                "domains": .array(domains.map(\.json)),
             ]
         }
     }
@@ -135,7 +124,7 @@ package struct LocalTraining: Sendable {
             corpus = try Corpus(
                 sources, tokenizer: tokenizer, contextLength: state.layout.configuration.contextLength)
         } catch { throw UserError(corpus: error) }
-        for domain in corpus.domains { report(Self.describe(domain)) }
+        for line in corpus.domains.flatMap(\.lines) { report(line) }
         return try train(state, tokenizer, corpus, log, WorkerPool(threadCount: threads))
     }
 
@@ -168,19 +157,19 @@ package struct LocalTraining: Sendable {
     ) throws(UserError) -> Report {
         let trainer = Trainer(state: state, batchSize: request.batch, pool: pool)
         let evaluator = Evaluator(layout: state.layout, pool: pool)
-        let heldOut = corpus.heldOutWindows(countMax: Self.heldOutWindowsMax).flatMap(\.windows.tokens)
         // A tenth of a short run, never more than 100 steps: Adam's second moment settles in that time.
         let schedule = LearningRateSchedule(
             peak: request.learningRate, warmUp: UInt64(min(100, request.steps / 10)), total: UInt64(request.steps))
         var cursor = CorpusCursor(seed: request.seed)
         do {
+            let heldOut = try corpus.heldOutWindows(countMax: Self.heldOutWindowsMax).flatMap(\.windows.tokens)
             let lossStart = try evaluator.meanLoss(state.parameters, windows: heldOut)
             var meter = ProgressMeter(
                 stepCount: request.steps, tokensPerStep: trainer.tokensPerBatch, log: log, report: report)
             Interruption.catchSignals()
             var steps = 0
             while steps < request.steps, !Interruption.isRequested {
-                let windows = corpus.nextWindows(count: request.batch, cursor: &cursor)
+                let windows = try corpus.nextWindows(count: request.batch, cursor: &cursor)
                 let step = try trainer.step(windows.tokens, learningRate: schedule.rate(at: UInt64(steps)))
                 guard step.applied else {
                     throw UserError(
@@ -198,6 +187,8 @@ package struct LocalTraining: Sendable {
                 wasInterrupted: steps < request.steps, out: request.out, domains: corpus.domains)
         } catch let error as ModelError {
             throw UserError(model: error)
+        } catch let error as CorpusError {
+            throw UserError(corpus: error)
         } catch let error as UserError {
             throw error
         } catch { throw UserError("\(error)", cure: "Please report this", exitCode: .internalBug) }
@@ -210,16 +201,5 @@ package struct LocalTraining: Sendable {
                 to: out, configuration: state.layout.configuration, tokenizer: tokenizer, parameters: state.parameters,
                 metadata: [("steps", "\(steps)"), ("seed", "\(request.seed)")])
         } catch { throw UserError(checkpoint: error) }
-    }
-
-    private static func describe(_ domain: DomainSummary) -> String {
-        var line =
-            "\(domain.name): \(domain.trainingTokenCount) tokens of \(domain.trainingFileCount) files to train on, "
-        line += "\(domain.heldOutTokenCount) held out"
-        if domain.unreadableFileCount > 0 { line += "; \(domain.unreadableFileCount) files could not be read" }
-        if domain.filesBeyondLimitCount > 0 {
-            line += "; \(domain.filesBeyondLimitCount) files left out, beyond \(Corpus.byteCountMaxDefault >> 20) MiB"
-        }
-        return line
     }
 }

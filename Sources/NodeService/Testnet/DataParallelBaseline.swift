@@ -33,7 +33,7 @@ struct DataParallelBaseline {
             while trained < tokens {
                 var batch: [Int32] = []
                 for index in corpora.indices {
-                    batch += corpora[index].nextWindows(count: inner.batchSequences, cursor: &cursors[index]).tokens
+                    batch += try corpora[index].nextWindows(count: inner.batchSequences, cursor: &cursors[index]).tokens
                 }
                 let rate = schedule.rate(at: UInt64(trained), unit: UInt64(trainer.tokensPerBatch))
                 let report = try trainer.step(batch, learningRate: rate)
@@ -52,10 +52,12 @@ struct HeldOutLoss {
     private let evaluator: Evaluator
     private let windows: [[Int32]]
 
-    init(corpus: Corpus, configuration: ModelConfiguration, windowsPerDomain: Int, threads: Int) {
+    init(
+        corpus: Corpus, configuration: ModelConfiguration, windowsPerDomain: Int, threads: Int
+    ) throws(CorpusError) {
         evaluator = Evaluator(
             layout: ParameterLayout(configuration), batchSize: 8, pool: WorkerPool(threadCount: threads))
-        windows = corpus.heldOutWindows(countMax: windowsPerDomain).map(\.windows.tokens)
+        windows = try corpus.heldOutWindows(countMax: windowsPerDomain).map(\.windows.tokens)
     }
 
     /// Nats per token.

@@ -156,7 +156,7 @@ package struct DemoRun: Sendable {
         let model = try record.charter.model.configuration()
         let threads = WorkerPool.processorCount
         let corpora = try nodes.map { try corpus($0.domains) }
-        let heldOut = HeldOutLoss(
+        let heldOut = try HeldOutLoss(
             corpus: corpora[0], configuration: model, windowsPerDomain: plan.heldOutWindows, threads: threads)
         let layout = ParameterLayout(model)
         report.parameters = model.parameterCount
@@ -204,7 +204,7 @@ package struct DemoRun: Sendable {
         }
         _ = try DemoNode.run(["merge"] + folders + ["--out", path("merged")], logPath: path("merge.log"))
         let model = ModelConfiguration.nano
-        let heldOut = HeldOutLoss(
+        let heldOut = try HeldOutLoss(
             corpus: try corpus(nodes[0].domains), configuration: model, windowsPerDomain: plan.heldOutWindows,
             threads: WorkerPool.processorCount)
         report.lossMerged = try heldOut(try ModelFolder(path("merged")).readParameters())

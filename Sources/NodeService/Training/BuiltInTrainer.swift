@@ -69,7 +69,10 @@ final class BuiltInTrainer: FragmentTrainer {
     var isRamping: Bool { (rampStepsLeft ?? 0) > 0 }
 
     func step(committedTokens: UInt64) throws(TrainingFailure) -> InnerStepReport {
-        let windows = corpus.nextWindows(count: batchSequences, cursor: &cursor)
+        let windows: TokenWindows
+        do { windows = try corpus.nextWindows(count: batchSequences, cursor: &cursor) } catch {
+            throw TrainingFailure("the training text can no longer be read: \(error)")
+        }
         var rate = schedule.rate(at: committedTokens, unit: UInt64(trainer.tokensPerBatch))
         // During the swarm's own warm-up a fresh optimizer is as young as everybody's.
         let stepsLeft = rampStepsLeft ?? (committedTokens > schedule.warmUp ? Self.rampSteps : 0)

@@ -1,0 +1,42 @@
+import Corpus
+import JSONText
+
+extension DomainSummary {
+    /// What was read and left out, as JSON.
+    var json: JSONValue {
+        [
+            "name": .text(name), "files": .integer(Int64(fileCount)), "bytes": .integer(Int64(byteCount)),
+            "training_documents": .integer(Int64(trainingDocumentCount)),
+            "held_out_documents": .integer(Int64(heldOutDocumentCount)),
+            "training_tokens": .integer(Int64(trainingTokenCount)),
+            "held_out_tokens": .integer(Int64(heldOutTokenCount)),
+            "unreadable_files": .integer(Int64(unreadableFileCount)),
+            "redundant_files": .integer(Int64(redundantFileCount)),
+            "files_beyond_limit": .integer(Int64(filesBeyondLimitCount)),
+            "malformed_lines": .integer(Int64(malformedLineCount)),
+        ]
+    }
+
+    /// The same for people: a line with what was read, and one for each kind of thing that was left out.
+    var lines: [String] {
+        var lines = [
+            "\(name): \(trainingTokenCount) tokens of \(trainingDocumentCount) documents to train on, "
+                + "\(heldOutTokenCount) held out"
+        ]
+        if let unreadableExample {
+            lines.append(
+                "\(name): \(unreadableFileCount) files could not be read and are left out: \(unreadableExample)")
+        }
+        if let malformedExample {
+            lines.append(
+                "\(name): \(malformedLineCount) of \(malformedLineCount + usableLineCount) lines hold no text and are left "
+                    + "out: \(malformedExample)")
+        }
+        if filesBeyondLimitCount > 0 {
+            lines.append(
+                "\(name): \(filesBeyondLimitCount) files left out or cut, beyond \(Corpus.byteCountMaxDefault >> 20) MiB; "
+                    + "atoll data prepare takes text of any size")
+        }
+        return lines.map(UserError.oneLine)
+    }
+}
