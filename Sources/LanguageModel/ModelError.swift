@@ -8,6 +8,8 @@ package enum ModelError: Error, Hashable, Sendable, CustomStringConvertible {
     case wrongTokenCount(given: Int, expected: String)
     /// A flat parameter buffer does not fit the layout.
     case wrongParameterCount(given: Int, expected: Int)
+    /// The model computes infinity or what is not a number, so no token can be drawn.
+    case nonFiniteLogits
 
     /// Cause, in words.
     package var description: String {
@@ -16,6 +18,7 @@ package enum ModelError: Error, Hashable, Sendable, CustomStringConvertible {
         case .tokenOutOfRange(let token, let size): "token id \(token) is outside the vocabulary of \(size)"
         case .wrongTokenCount(let given, let expected): "\(given) tokens given, \(expected) expected"
         case .wrongParameterCount(let given, let expected): "\(given) parameters given, \(expected) expected"
+        case .nonFiniteLogits: "the model computes infinity or NaN"
         }
     }
 }

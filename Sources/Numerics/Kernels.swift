@@ -54,8 +54,8 @@ package struct Kernels: Sendable {
     package let float32: MatrixProducts
     /// Matrix products over bfloat16 values with float32 sums.
     package let bfloat16: MatrixProducts
-    /// y = W x.
-    package let multiplyVector: @Sendable (Int, Int, Floats, Floats, MutableFloats) -> Void
+    /// Y (+)= W X for a few vectors, W as it is stored.
+    package let multiplyVectors: @Sendable (Int, Int, Floats, Int, Floats, Int, MutableFloats, Int, Bool) -> Void
     /// The sum of products.
     package let dotProduct: @Sendable (Int, Floats, Floats) -> Float
     /// RMSNorm.
@@ -136,7 +136,7 @@ package struct Kernels: Sendable {
             stageRows: NumericsBaseline.stageRowPairs,
             multiply: NumericsBaseline.multiplyPackedPairs,
             multiplyTransposed: NumericsBaseline.multiplyTransposedPackedPairs),
-        multiplyVector: NumericsBaseline.multiplyVector,
+        multiplyVectors: NumericsBaseline.multiplyVectors,
         dotProduct: NumericsBaseline.dotProduct,
         rmsNorm: NumericsBaseline.rmsNorm,
         rmsNormGradient: NumericsBaseline.rmsNormGradient,
@@ -170,7 +170,7 @@ package struct Kernels: Sendable {
             stageRows: NumericsV3.stageRowPairs,
             multiply: NumericsV3.multiplyPackedPairs,
             multiplyTransposed: NumericsV3.multiplyTransposedPackedPairs),
-        multiplyVector: NumericsV3.multiplyVector,
+        multiplyVectors: NumericsV3.multiplyVectors,
         dotProduct: NumericsV3.dotProduct,
         rmsNorm: NumericsV3.rmsNorm,
         rmsNormGradient: NumericsV3.rmsNormGradient,
@@ -204,7 +204,7 @@ package struct Kernels: Sendable {
             stageRows: NumericsV4.stageRowPairs,
             multiply: NumericsV4.multiplyPackedPairs,
             multiplyTransposed: NumericsV4.multiplyTransposedPackedPairs),
-        multiplyVector: NumericsV4.multiplyVector,
+        multiplyVectors: NumericsV4.multiplyVectors,
         dotProduct: NumericsV4.dotProduct,
         rmsNorm: NumericsV4.rmsNorm,
         rmsNormGradient: NumericsV4.rmsNormGradient,
@@ -238,7 +238,7 @@ package struct Kernels: Sendable {
             stageRows: NumericsV4BFloat16.stageRowPairs,
             multiply: NumericsV4BFloat16.multiplyPackedPairs,
             multiplyTransposed: NumericsV4BFloat16.multiplyTransposedPackedPairs),
-        multiplyVector: NumericsV4BFloat16.multiplyVector,
+        multiplyVectors: NumericsV4BFloat16.multiplyVectors,
         dotProduct: NumericsV4BFloat16.dotProduct,
         rmsNorm: NumericsV4BFloat16.rmsNorm,
         rmsNormGradient: NumericsV4BFloat16.rmsNormGradient,

@@ -255,17 +255,6 @@ private func clearRows(_ rows: Int, _ columns: Int, _ c: UnsafeMutablePointer<Fl
     }
 }
 
-/// y = W x for one token: W [rows, columns] row-major.
-package func multiplyVector(
-    _ rows: Int, _ columns: Int, _ w: UnsafePointer<Float>, _ x: UnsafePointer<Float>, _ y: UnsafeMutablePointer<Float>
-) {
-    var row = 0
-    while row < rows {
-        y[row] = dotProduct(columns, w + row * columns, x)
-        row += 1
-    }
-}
-
 /// The sum of a[i] * b[i], in 32 interleaved partial sums.
 package func dotProduct(_ count: Int, _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>) -> Float {
     var (first, second) = (v_splat(0), v_splat(0))

@@ -27,21 +27,6 @@ func randomTokens(_ count: Int, below bound: Int, seed: UInt64) -> [Int32] {
         #expect(losses[119] < 0.5)
     }
 
-    @Test func generationWithCacheGivesTheLogitsOfTheFullForwardPass() throws {
-        let layout = ParameterLayout(oddConfiguration())
-        let parameters = layout.initialParameters(seed: 3)
-        let tokens = randomTokens(29, below: 19, seed: 4)
-        let evaluator = Evaluator(layout: layout, batchSize: 1, pool: WorkerPool(threadCount: 1))
-        let expected = try evaluator.logits(parameters, tokens: tokens)
-        let generator = Generator(layout: layout, parameters: parameters, seed: 0)
-        for (position, token) in tokens.enumerated() {
-            try generator.read([token])
-            for (index, logit) in generator.logits.enumerated() {
-                #expect(abs(logit - expected[position * 19 + index]) < 1e-5)
-            }
-        }
-    }
-
     /// Parameters after some steps.
     private func trained(threads: Int, steps: Int = 4) throws -> [Float] {
         let state = TrainingState(configuration: oddConfiguration(), seed: 1)
