@@ -4,7 +4,8 @@ import NodeService
 /// `atoll bench`
 struct BenchCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "bench", abstract: "Measure this machine.", subcommands: [BenchTrainCommand.self])
+        commandName: "bench", abstract: "Measure this machine.",
+        subcommands: [BenchTrainCommand.self, BenchGenerateCommand.self])
 }
 
 /// `atoll bench train`

@@ -5,15 +5,27 @@ import NodeService
 struct GenerateCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "generate",
-        abstract: "Continue a text with a checkpoint.",
-        discussion: "Example:\n  atoll generate model --prompt '#include <' --tokens 200 --temperature 0.7 --seed 1")
+        abstract: "Continue a text, or several at once, with a checkpoint.",
+        discussion: """
+            Tokens are drawn as transformers draws them: repetition penalty, temperature, top-k, top-p, min-p, in this
+            order. A text ends after --tokens tokens, with an end token of the checkpoint, or before a stop string.
+
+            Example:
+              atoll generate model --prompt '#include <' --tokens 200 --temperature 0.7 --top-p 0.9 --seed 1
+            """)
 
     @Argument(help: "The checkpoint folder.") var model: String
 
-    @Option(name: .long, help: "The text to continue.")
-    var prompt = ""
+    @Option(name: .long, help: "The text to continue; may be repeated.")
+    var prompt: [String] = []
 
-    @Option(name: .long, help: "Tokens to generate.")
+    @Option(name: .long, help: "File with texts to continue (JSON: {\"prompts\": [\"one\", \"two\"]}).")
+    var prompts: String?
+
+    @Option(name: .long, help: "File with token ids to continue (JSON: {\"sequences\": [[1, 2, 3]]}).")
+    var ids: String?
+
+    @Option(name: .long, help: "Tokens to generate at most.")
     var tokens = 200
 
     @Option(name: .long, help: "Randomness; 0 takes the likeliest token every time.")
@@ -22,20 +34,50 @@ struct GenerateCommand: AsyncParsableCommand {
     @Option(name: .long, help: "Draw from the k likeliest tokens only; 0 for all.")
     var topK = 40
 
+    @Option(name: .long, help: "Draw from the fewest likeliest tokens with this share of the probability; 1 for all.")
+    var topP = 1.0
+
+    @Option(name: .long, help: "Draw only tokens at least this many times as likely as the likeliest; 0 for all.")
+    var minP = 0.0
+
+    @Option(name: .long, help: "Make tokens that occurred less likely; 1 for none of it.")
+    var repetitionPenalty: Float = 1
+
+    @Option(name: .long, help: "End before this text; may be repeated.")
+    var stop: [String] = []
+
     @Option(name: .long, help: "Seed of the draws.")
     var seed: UInt64 = 0
+
+    @Option(name: .long, help: "Threads; 0 takes one per core.")
+    var threads: Int?
 
     @Flag(name: .long, help: "Print one line of JSON at the end.")
     var json = false
 
     func run() async throws {
-        let request = LocalGeneration.Request(
-            model: model, prompt: prompt, tokens: tokens, temperature: temperature, topK: topK, seed: seed)
+        var request = LocalGeneration.Request(model: model)
+        request.prompts = prompt
+        request.promptsFile = prompts
+        request.idsFile = ids
+        request.tokens = tokens
+        request.sampling.temperature = temperature
+        request.sampling.topK = topK == 0 ? nil : topK
+        request.sampling.topP = topP
+        request.sampling.minP = minP
+        request.sampling.repetitionPenalty = repetitionPenalty
+        request.stops = stop
+        request.seed = seed
+        request.threads = threads
         if json {
             try LocalGeneration.run(request).show(json: true)
-        } else {
-            _ = try LocalGeneration.run(request) { (bytes) throws(UserError) in try StandardOutput.write(bytes) }
+            return
+        }
+        let report = try LocalGeneration.run(request) { (bytes) throws(UserError) in try StandardOutput.write(bytes) }
+        if report.results.count == 1 {
             try StandardOutput.write([UInt8(ascii: "\n")])
+        } else {
+            try report.show(json: false)
         }
     }
 }

@@ -251,10 +251,10 @@ extension CachedForward {
         pool.run((matrix.outputs + slab - 1) / slab) { task, worker in
             let first = task * slab
             let outputs = min(slab, matrix.outputs - first)
-            kernels.packColumns(
+            kernels.float32.packColumns(
                 matrix.inputs, outputs, parameters.pointer + matrix.offset + first * matrix.inputs, matrix.inputs,
                 packed[worker].pointer)
-            kernels.multiplyPacked(
+            kernels.float32.multiply(
                 rows, outputs, matrix.inputs, x.pointer, matrix.inputs, packed[worker].pointer, y.pointer + first,
                 matrix.outputs, accumulate)
         }
@@ -371,9 +371,9 @@ extension CachedForward {
         for page in 0..<pages {
             let keys = cache.keys(sequence, page: page, block: block, head: group)
             let columns = KeyValueCache.padded(min(pageLength, reach - page * pageLength))
-            for depth in stride(from: 0, to: width, by: Kernels.packedBlockRows) {
-                kernels.multiplyPacked(
-                    rows, columns, min(Kernels.packedBlockRows, width - depth), queries + depth, queryStride,
+            for depth in stride(from: 0, to: width, by: MatrixProducts.packedBlockRows) {
+                kernels.float32.multiply(
+                    rows, columns, min(MatrixProducts.packedBlockRows, width - depth), queries + depth, queryStride,
                     keys + depth * pageLength, scores + page * pageLength, scoreStride, depth > 0)
             }
         }
@@ -387,7 +387,7 @@ extension CachedForward {
             let values = cache.keys(sequence, page: page, block: block, head: group) + cache.valueOffset
             let depth = min(pageLength, reach - page * pageLength)
             for column in stride(from: 0, to: width, by: 16) {
-                kernels.multiplyPacked(
+                kernels.float32.multiply(
                     rows, min(16, width - column), depth, scores + page * pageLength, scoreStride,
                     values + column * pageLength, out + column, outStride, page > 0)
             }

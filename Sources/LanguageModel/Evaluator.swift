@@ -44,7 +44,12 @@ package final class Evaluator {
     }
 
     /// The summed loss in nats of each window.
-    package func windowLosses(_ parameters: FloatBuffer, windows: [Int32]) throws(ModelError) -> [Double] {
+    ///
+    /// - Parameter predicted: per window, how many of its first targets count; nil for all. What comes behind them has no
+    ///   influence, so shorter windows may be filled up with any token.
+    package func windowLosses(
+        _ parameters: FloatBuffer, windows: [Int32], predicted: [Int]? = nil
+    ) throws(ModelError) -> [Double] {
         let stride = sequenceLength + 1
         guard !windows.isEmpty, windows.count % stride == 0 else {
             throw .wrongTokenCount(given: windows.count, expected: "a positive multiple of \(stride)")
@@ -58,6 +63,7 @@ package final class Evaluator {
             run(parameters, windows, offset: first * stride, inputStride: stride, sequences: sequences) {
                 token, logits in
                 let sequence = token / sequenceLength
+                if let predicted, token % sequenceLength >= predicted[first + sequence] { return }
                 let target = windows[(first + sequence) * stride + token % sequenceLength + 1]
                 losses[first + sequence] += withUnsafePointer(to: target) {
                     kernels.crossEntropy(1, vocabulary, logits, $0, 1)
@@ -68,17 +74,26 @@ package final class Evaluator {
     }
 
     /// The logits [count, vocabulary] that follow each of the given tokens, of which there must be sequenceLength.
-    package func logits(_ parameters: FloatBuffer, tokens: [Int32]) throws(ModelError) -> [Float] {
+    package func logits(_ parameters: FloatBuffer, tokens: [Int32]) throws -> [Float] {
+        var result: [Float] = []
+        try forEachLogits(parameters, tokens: tokens) { _, logits in result += logits }
+        return result
+    }
+
+    /// Hands the logits [vocabulary] that follow each of the given tokens to `body`, position by position; they are never
+    /// all in memory. There must be sequenceLength tokens. Throws a `ModelError`, or what `body` throws.
+    package func forEachLogits(
+        _ parameters: FloatBuffer, tokens: [Int32],
+        _ body: (_ position: Int, _ logits: UnsafeBufferPointer<Float>) throws -> Void
+    ) throws {
         guard tokens.count == sequenceLength else {
-            throw .wrongTokenCount(given: tokens.count, expected: "\(sequenceLength)")
+            throw ModelError.wrongTokenCount(given: tokens.count, expected: "\(sequenceLength)")
         }
         try prepare(parameters, tokens)
         let vocabulary = layout.configuration.vocabularySize
-        var result = [Float](repeating: 0, count: tokens.count * vocabulary)
-        run(parameters, tokens, offset: 0, inputStride: sequenceLength, sequences: 1) { token, logits in
-            for index in 0..<vocabulary { result[token * vocabulary + index] = logits[index] }
+        try run(parameters, tokens, offset: 0, inputStride: sequenceLength, sequences: 1) { token, logits in
+            try body(token, UnsafeBufferPointer(start: logits, count: vocabulary))
         }
-        return result
     }
 
     private func prepare(_ parameters: FloatBuffer, _ tokens: [Int32]) throws(ModelError) {
@@ -92,8 +107,8 @@ package final class Evaluator {
     /// Forward over some sequences, then `body` for each token in order with its logits (which it may overwrite).
     private func run(
         _ parameters: FloatBuffer, _ tokens: [Int32], offset: Int, inputStride: Int, sequences: Int,
-        _ body: (_ token: Int, _ logits: MutableFloats) -> Void
-    ) {
+        _ body: (_ token: Int, _ logits: MutableFloats) throws -> Void
+    ) rethrows {
         let vocabulary = layout.configuration.vocabularySize
         tokens.withUnsafeBufferPointer { tokens in
             guard let start = tokens.baseAddress else { return }
@@ -103,7 +118,7 @@ package final class Evaluator {
         for first in stride(from: 0, to: total, by: forward.workspace.slabTokens) {
             let slab = first..<min(total, first + forward.workspace.slabTokens)
             forward.runHead(slab) { _, _, _, _ in }
-            for token in slab { body(token, forward.workspace.logits + (token - first) * vocabulary) }
+            for token in slab { try body(token, forward.workspace.logits + (token - first) * vocabulary) }
         }
     }
 }

@@ -3,7 +3,7 @@ import Numerics
 /// Keys and values of some sequences, in pages of up to 256 positions that are claimed as the texts grow.
 ///
 /// Within a page, each key-value head of each block has its keys (rotated) and values in the packed form that
-/// `Kernels.multiplyPacked` reads: keys as [depth block][position / 16][depth][position % 16], so that a query times keys
+/// `MatrixProducts.multiply` reads: keys as [depth block][position / 16][depth][position % 16], so that a query times keys
 /// is a product of depth `headWidth`; values as [column / 16][position][column % 16], so that weights times values is one
 /// of depth `positions`.
 struct KeyValueCache {
@@ -15,7 +15,7 @@ struct KeyValueCache {
 
     init(_ configuration: ModelConfiguration, sequences: Int) {
         self.configuration = configuration
-        pageLength = min(Kernels.packedBlockRows, Self.padded(configuration.contextLength))
+        pageLength = min(MatrixProducts.packedBlockRows, Self.padded(configuration.contextLength))
         pages = Array(repeating: [], count: sequences)
     }
 
@@ -49,8 +49,8 @@ struct KeyValueCache {
     func store(_ key: Floats, _ value: Floats, _ sequence: Int, position: Int, block: Int, head: Int) {
         let (width, slot) = (configuration.headWidth, position % pageLength)
         let keys = keys(sequence, page: position / pageLength, block: block, head: head)
-        for first in stride(from: 0, to: width, by: Kernels.packedBlockRows) {
-            let depth = min(Kernels.packedBlockRows, width - first)
+        for first in stride(from: 0, to: width, by: MatrixProducts.packedBlockRows) {
+            let depth = min(MatrixProducts.packedBlockRows, width - first)
             let panel = keys + first * pageLength + slot / 16 * 16 * depth + slot % 16
             for index in 0..<depth { panel[index * 16] = key[first + index] }
         }

@@ -6,8 +6,16 @@ package struct MatrixPeak {
     private let operands: [(a: FloatBuffer, b: FloatBuffer, c: FloatBuffer)]
     private static let sizes = [1024, 2048]
 
+    /// The float32 peak.
+    package static func float32(threadCount: Int) -> MatrixPeak { MatrixPeak(of: .float32, threadCount: threadCount) }
+
     /// Prepares matrices for each of the threads; nil where the library cannot multiply bfloat16 on this processor.
     package init?(_ precision: Precision, threadCount: Int) {
+        self.init(of: precision, threadCount: threadCount)
+        if precision == .bfloat16, !multiply(8, operands[0]) { return nil }
+    }
+
+    private init(of precision: Precision, threadCount: Int) {
         self.precision = precision
         var random = SeededRandom(seed: 3)
         operands = (0..<threadCount).map { _ in
@@ -28,7 +36,6 @@ package struct MatrixPeak {
             }
             return (a, b, FloatBuffer(count: count))
         }
-        if precision == .bfloat16, !multiply(8, operands[0]) { return nil }
     }
 
     /// The best product within about `seconds`, in GFLOP/s over all threads.

@@ -1,84 +1,181 @@
-package import JSONText
-import LanguageModel
+package import LanguageModel
 import Numerics
 import Tokenizing
 
-/// `atoll generate`: continues a text.
+/// `atoll generate`: continues texts.
 package struct LocalGeneration: Sendable {
     /// What the command line asks for.
     package struct Request: Sendable {
         /// The checkpoint folder.
         package var model: String
-        /// The text to continue.
-        package var prompt: String
-        /// Tokens to generate.
-        package var tokens: Int
-        /// 0 takes the likeliest token.
-        package var temperature: Float
-        /// Only the k likeliest tokens may be drawn; nil or 0 for all.
-        package var topK: Int?
+        /// The texts to continue.
+        package var prompts: [String] = []
+        /// A file with more of them.
+        package var promptsFile: String?
+        /// A file with token ids to continue.
+        package var idsFile: String?
+        /// Tokens to generate per text at most.
+        package var tokens = 200
+        /// How they are drawn.
+        package var sampling = SamplingSettings()
+        /// A text ends before the first of these.
+        package var stops: [String] = []
         /// Seed of the draws.
-        package var seed: UInt64
+        package var seed: UInt64 = 0
+        /// Threads; nil or 0 takes one per core.
+        package var threads: Int?
 
-        /// Wraps the fields.
-        package init(
-            model: String, prompt: String, tokens: Int = 200, temperature: Float = 0.8, topK: Int? = 40,
-            seed: UInt64 = 0
-        ) {
-            self.model = model
-            self.prompt = prompt
-            self.tokens = tokens
-            self.temperature = temperature
-            self.topK = topK
-            self.seed = seed
-        }
+        /// Asks for one text from nothing.
+        package init(model: String) { self.model = model }
     }
 
-    /// What came of it.
-    package struct Report: CommandReport {
-        /// The text to continue.
-        package var prompt: String
-        /// What was generated, as bytes: they need not be valid UTF-8.
-        package var continuation: [UInt8]
-        /// Tokens generated.
-        package var tokens: Int
-        /// Seed of the draws.
-        package var seed: UInt64
+    /// Texts that are generated at once; more are taken in turns.
+    private static let batchSize = 64
 
-        package var text: String { prompt + String(decoding: continuation, as: UTF8.self) }
+    private let request: Request
+    private let model: LoadedModel
+    private let ends: Set<Int32>
+    private let pool: WorkerPool
 
-        package var json: JSONValue {
-            [
-                "prompt": .text(prompt), "text": .text(String(decoding: continuation, as: UTF8.self)),
-                "tokens": .integer(Int64(tokens)), "seed": .text("\(seed)"),
-            ]
-        }
+    private init(_ request: Request, threads: Int) throws(UserError) {
+        self.request = request
+        model = try LoadedModel(request.model)
+        ends = try EndTokens.read(request.model)
+        pool = WorkerPool(threadCount: threads)
     }
 
-    /// Generates; `emit` takes the bytes of each token as it comes, the prompt's first.
+    /// Generates; with a single prompt `emit` takes its bytes and then those of the text as they come, in whole
+    /// characters and never the beginning of a stop string.
     package static func run(
         _ request: Request, emit: ([UInt8]) throws(UserError) -> Void = { _ in }
     ) throws(UserError) -> Report {
+        try check(request)
+        let threads = try threadCount(request.threads)
+        let texts = try request.prompts + (request.promptsFile.map(TokenSequences.readPrompts) ?? [])
+        let sequences = try request.idsFile.map { path throws(UserError) in try TokenSequences.read(path) } ?? []
+        let generation = try LocalGeneration(request, threads: threads)
+        var prompts = texts.map { generation.prompt($0) } + sequences.map { generation.prompt($0) }
+        if prompts.isEmpty { prompts = [generation.prompt("")] }
+        return try generation.run(prompts, emit: emit)
+    }
+
+    private static func check(_ request: Request) throws(UserError) {
         try checkFlag("--tokens", request.tokens, in: 0...100_000_000)
-        try checkFlag("--top-k", request.topK ?? 0, in: 0...Int(Int32.max))
-        guard request.temperature >= 0, request.temperature.isFinite else {
-            throw UserError("--temperature must be 0 or more", cure: "Try 0.8", exitCode: .usage)
+        try checkFlag("--top-k", request.sampling.topK ?? 0, in: 0...Int(Int32.max))
+        func demand(_ holds: Bool, _ rule: String, _ cure: String) throws(UserError) {
+            guard holds else { throw UserError(rule, cure: cure, exitCode: .usage) }
         }
-        let model = try LoadedModel(request.model)
+        let sampling = request.sampling
+        try demand(
+            sampling.temperature >= 0 && sampling.temperature.isFinite, "--temperature must be 0 or more", "Try 0.8")
+        try demand(sampling.topP > 0 && sampling.topP <= 1, "--top-p must be above 0 and at most 1", "Try 0.9")
+        try demand(sampling.minP >= 0 && sampling.minP <= 1, "--min-p must be 0 to 1", "Try 0.05")
+        let penalty = sampling.repetitionPenalty
+        try demand(penalty > 0 && penalty.isFinite, "--repetition-penalty must be above 0", "Try 1.1")
+        try demand(!request.stops.contains(""), "--stop is empty", "Give the text to stop at")
+    }
+
+    // MARK: Prompts
+
+    /// A text to continue.
+    private struct Prompt {
+        var text: String
+        var tokens: [Int32]
+    }
+
+    private func prompt(_ text: String) -> Prompt {
         // Generation needs a token to start from; a line end is the least that a text can begin with.
-        let prompt = request.prompt.isEmpty ? "\n" : request.prompt
-        let generator = Generator(layout: model.layout, parameters: model.parameters, seed: request.seed)
-        do { try generator.read(model.tokenizer.encode(prompt)) } catch { throw UserError(model: error) }
-        try emit(Array(request.prompt.utf8))
-        let settings = SamplingSettings(
-            temperature: request.temperature, topK: request.topK.flatMap { $0 == 0 ? nil : $0 })
-        var continuation: [UInt8] = []
-        for _ in 0..<request.tokens {
-            // Ids that the model has and the tokenizer has not stand for nothing.
-            let bytes = model.tokenizer.decode([generator.next(settings)]) ?? []
-            continuation += bytes
-            try emit(bytes)
+        Prompt(text: text, tokens: model.tokenizer.encode(text.isEmpty ? "\n" : text))
+    }
+
+    private func prompt(_ tokens: [Int32]) -> Prompt {
+        Prompt(text: String(decoding: tokens.flatMap(bytes(of:)), as: UTF8.self), tokens: tokens)
+    }
+
+    /// Ids that the model has and the tokenizer has not stand for nothing.
+    private func bytes(of token: Int32) -> [UInt8] { model.tokenizer.decode([token]) ?? [] }
+
+    // MARK: Generation
+
+    private func run(_ prompts: [Prompt], emit: ([UInt8]) throws(UserError) -> Void) throws(UserError) -> Report {
+        var report = Report(seed: request.seed)
+        if prompts.count == 1 { try emit(Array(prompts[0].text.utf8)) }
+        for first in stride(from: 0, to: prompts.count, by: Self.batchSize) {
+            let batch = Array(prompts[first..<min(prompts.count, first + Self.batchSize)])
+            try run(batch, firstStream: UInt64(first), into: &report) { (bytes) throws(UserError) in
+                if prompts.count == 1 && !bytes.isEmpty { try emit(bytes) }
+            }
         }
-        return Report(prompt: request.prompt, continuation: continuation, tokens: request.tokens, seed: request.seed)
+        return report
+    }
+
+    /// A text on its way.
+    private struct Draft {
+        var text: GeneratedText
+        var ids: [Int32] = []
+        var bytes: [UInt8] = []
+        var finish = Finish.length
+    }
+
+    private func run(
+        _ prompts: [Prompt], firstStream: UInt64, into report: inout Report,
+        emit: ([UInt8]) throws(UserError) -> Void
+    ) throws(UserError) {
+        let generator = Generator(
+            layout: model.layout, parameters: model.parameters, sequences: prompts.count, seed: request.seed,
+            firstStream: firstStream, pool: pool)
+        let stops = request.stops.map { Array($0.utf8) }
+        var drafts = prompts.map { _ in Draft(text: GeneratedText(stops: stops)) }
+        let clock = ContinuousClock()
+        let start = clock.now
+        do { try generator.read(prompts.enumerated().map { ($0.offset, $0.element.tokens) }) } catch {
+            throw UserError(model: error)
+        }
+        let decodeStart = clock.now
+        var (active, count) = (Array(prompts.indices), 0)
+        while count < request.tokens && !active.isEmpty {
+            let drawn: [Int32]
+            do { drawn = try generator.next(request.sampling, sequences: active) } catch {
+                throw UserError(model: error)
+            }
+            // The first tokens follow from the prompts; only further ones take a step.
+            if count > 0 { report.decode.tokens += active.count }
+            count += 1
+            var still: [Int] = []
+            for (sequence, token) in zip(active, drawn) {
+                let bytes = take(token, &drafts[sequence])
+                drafts[sequence].bytes += bytes
+                try emit(bytes)
+                if drafts[sequence].finish == .length { still.append(sequence) }
+            }
+            active = still
+        }
+        report.decode.seconds += seconds(clock.now - decodeStart)
+        report.prefill.seconds += seconds(decodeStart - start)
+        report.prefill.tokens += prompts.reduce(0) { $0 + $1.tokens.count }
+        for (prompt, var draft) in zip(prompts, drafts) {
+            let rest = draft.text.finish()
+            try emit(rest)
+            report.results.append(
+                Report.Result(
+                    prompt: prompt.text, promptTokens: prompt.tokens.count, ids: draft.ids,
+                    continuation: draft.bytes + rest, finish: draft.finish))
+        }
+    }
+
+    /// Adds a token to a text; returns the bytes that it lets through.
+    private func take(_ token: Int32, _ draft: inout Draft) -> [UInt8] {
+        draft.ids.append(token)
+        if ends.contains(token) {
+            draft.finish = .end
+            return []
+        }
+        let bytes = draft.text.append(bytes(of: token))
+        if draft.text.isStopped { draft.finish = .stop }
+        return bytes
+    }
+
+    private func seconds(_ duration: Duration) -> Double {
+        Double(duration.components.seconds) + Double(duration.components.attoseconds) * 1e-18
     }
 }

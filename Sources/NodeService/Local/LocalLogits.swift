@@ -6,7 +6,8 @@ import Numerics
 /// `atoll logits`: what a checkpoint computes, for comparison with other implementations.
 ///
 /// In: `{"sequences": [[id, …], …]}`. Out: `{"logits": [[[float, …], …], …]}`, per sequence and position the logits of the
-/// next token, with the digits that a float32 needs.
+/// next token, with the digits that a float32 needs, and null for infinity and NaN. The file is written as the logits
+/// come, so memory does not depend on how many there are.
 package enum LocalLogits {
     /// What came of it.
     package struct Report: CommandReport {
@@ -19,66 +20,59 @@ package enum LocalLogits {
         package var json: JSONValue { ["sequences": .integer(Int64(sequenceCount)), "out": .text(out)] }
     }
 
-    /// Computes the logits for the ids in one file and writes them to another.
+    /// Computes the logits for the ids in one file and writes them to another; Ctrl-C leaves nothing behind.
     package static func run(model path: String, ids: String, out: String, threads: Int?) throws(UserError) -> Report {
         let threads = try threadCount(threads)
-        let sequences = try read(ids)
+        let sequences = try TokenSequences.read(ids)
         let model = try LoadedModel(path)
-        let pool = WorkerPool(threadCount: threads)
-        let vocabulary = model.layout.configuration.vocabularySize
-        var results: [JSONValue] = []
+        let shape = model.layout.configuration
+        // Before anything is computed, so that a mistake at the end costs no time.
         for (index, sequence) in sequences.enumerated() {
-            guard (1...model.layout.configuration.contextLength).contains(sequence.count) else {
+            guard sequence.count <= shape.contextLength else {
                 throw UserError(
                     "sequence \(index) of \(ids) has \(sequence.count) ids",
-                    cure: "The model takes 1 to \(model.layout.configuration.contextLength)", exitCode: .badData)
+                    cure: "The model takes 1 to \(shape.contextLength)", exitCode: .badData)
             }
-            let evaluator = Evaluator(layout: model.layout, batchSize: 1, sequenceLength: sequence.count, pool: pool)
-            let logits: [Float]
-            do { logits = try evaluator.logits(model.parameters, tokens: sequence) } catch {
-                throw UserError(model: error)
-            }
-            results.append(
-                .array(
-                    sequence.indices.map { position in
-                        .array(
-                            logits[(position * vocabulary)..<((position + 1) * vocabulary)].map { .number(float: $0) })
-                    }))
+            try TokenSequences.check(sequence, model)
         }
-        do { try DurableFile.write(JSONValue.object(object(results)).line, to: out) } catch {
+        Interruption.catchSignals()
+        let pool = WorkerPool(threadCount: threads)
+        // Sequences of one length in a row share an evaluator.
+        var evaluator: Evaluator?
+        do {
+            var writer = try DurableWriter(path: out)
+            try writer.append(Array(#"{"logits":["#.utf8))
+            for (index, sequence) in sequences.enumerated() {
+                if evaluator?.sequenceLength != sequence.count { evaluator = nil }
+                let current =
+                    evaluator
+                    ?? Evaluator(layout: model.layout, batchSize: 1, sequenceLength: sequence.count, pool: pool)
+                evaluator = current
+                try writer.append(Array(index > 0 ? ",[".utf8 : "[".utf8))
+                try current.forEachLogits(model.parameters, tokens: sequence) { position, logits throws in
+                    if Interruption.isRequested { throw UserError.interrupted }
+                    try writer.append(line(logits, isFirst: position == 0))
+                }
+                try writer.append([UInt8(ascii: "]")])
+            }
+            try writer.append(Array("]}".utf8))
+            try writer.commit()
+        } catch let error as FileError {
             throw UserError(checkpoint: .file(error))
-        }
+        } catch { throw UserError(wrapping: error) }
         return Report(sequenceCount: sequences.count, out: out)
     }
 
-    private static func object(_ results: [JSONValue]) -> JSONObject {
-        var object = JSONObject()
-        object["logits"] = .array(results)
-        return object
-    }
-
-    private static func read(_ path: String) throws(UserError) -> [[Int32]] {
-        let bytes: [UInt8]
-        do { bytes = try DurableFile.read(path, byteCountMax: 64 << 20) } catch {
-            throw UserError(checkpoint: .file(error))
+    /// One position's logits as a JSON array, behind a comma but for the first.
+    private static func line(_ logits: UnsafeBufferPointer<Float>, isFirst: Bool) -> [UInt8] {
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(12 * logits.count)
+        if !isFirst { bytes.append(UInt8(ascii: ",")) }
+        for (index, value) in logits.enumerated() {
+            bytes.append(UInt8(ascii: index == 0 ? "[" : ","))
+            bytes += value.isFinite ? "\(value)".utf8 : "null".utf8
         }
-        let value: JSONValue
-        do { value = try JSONValue(parsing: bytes) } catch {
-            throw UserError("\(path) is \(error)", cure: "Mend the file", exitCode: .badData)
-        }
-        var sequences: [[Int32]] = []
-        for sequence in value.object?["sequences"]?.array ?? [] {
-            let ids = (sequence.array ?? []).compactMap { $0.integer.flatMap { Int32(exactly: $0) } }
-            guard let count = sequence.array?.count, count == ids.count else { throw malformed(path) }
-            sequences.append(ids)
-        }
-        guard !sequences.isEmpty else { throw malformed(path) }
-        return sequences
-    }
-
-    private static func malformed(_ path: String) -> UserError {
-        UserError(
-            "\(path) holds no list of sequences of token ids", cure: #"Write {"sequences": [[1, 2, 3]]}"#,
-            exitCode: .badData)
+        bytes.append(UInt8(ascii: "]"))
+        return bytes
     }
 }
