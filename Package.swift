@@ -58,6 +58,8 @@ let package = Package(
         .systemLibrary(name: "COneDNN", providers: [.apt(["libdnnl-dev"])]),
         // Vector header and the kernels built once per instruction set.
         .target(name: "CVector"),
+        // The one system call that Swift's Glibc lacks.
+        .target(name: "CFiles"),
         module("NumericsBaseline", ["CVector"], settings: kernelSettings(nil)),
         module("NumericsV3", ["CVector"], settings: kernelSettings("x86-64-v3")),
         module("NumericsV4", ["CVector"], settings: kernelSettings("x86-64-v4")),
@@ -72,7 +74,7 @@ let package = Package(
         module("Tokenizing", ["JSONText"]),
         module("Corpus", ["CSodium", "CZlib", "CZstd", "JSONText", "Numerics", "Tokenizing"]),
         module("LanguageModel", ["Numerics"]),
-        module("Checkpoint", ["CSodium", "JSONText", "Numerics", "LanguageModel", "Tokenizing"]),
+        module("Checkpoint", ["CFiles", "CSodium", "JSONText", "Numerics", "LanguageModel", "Tokenizing"]),
         // Synchronization.
         module("Compression", ["CSodium", "CZstd", "NumericsBaseline"]),
         module("OuterSync", ["Compression", "NumericsBaseline"]),

@@ -1,4 +1,5 @@
 import CSodium
+package import Numerics
 
 /// An incremental BLAKE2b for checksums of local files, optionally keyed.
 struct Checksum: ~Copyable {
@@ -57,4 +58,14 @@ extension FixedWidthInteger {
         guard count == MemoryLayout<Self>.size else { return nil }
         self = Self(littleEndian: value)
     }
+}
+
+/// BLAKE2b-256 of the floats' bytes, hexadecimal: tells whether a file belongs to these parameters.
+package func parameterHash(_ parameters: FloatBuffer) -> String {
+    var checksum = Checksum(byteCount: 32)
+    parameters.withUnsafeBufferPointer { checksum.update(UnsafeRawBufferPointer($0)) }
+    return checksum.finalize().map { byte in
+        let digits = String(byte, radix: 16)
+        return byte < 16 ? "0" + digits : digits
+    }.joined()
 }

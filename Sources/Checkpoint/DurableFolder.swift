@@ -6,15 +6,18 @@ package struct DurableFolder: ~Copyable {
     private let path: String
     private let parent: String
     private let layer: any FileLayer
+    private let replaces: Bool
     private var isCommitted = false
 
     /// Starts a partial folder beside `path`.
     ///
     /// `path` must not exist, or be an empty folder: a used folder is never written into. Its parent must exist. What
-    /// killed processes may have left of the same output is removed.
-    package init(path: String, layer: any FileLayer = SystemFiles()) throws(FileError) {
+    /// killed processes may have left of the same output is removed. With `replacing` a used folder is allowed: the commit
+    /// puts the new one in its place in one step and removes the old one, which must hold plain files only.
+    package init(path: String, replacing: Bool = false, layer: any FileLayer = SystemFiles()) throws(FileError) {
         let (parent, name) = splitPath(path)
-        try Self.checkUnused(path, layer: layer)
+        replaces = replacing && (try? layer.list(path)) != nil
+        if !replaces { try Self.checkUnused(path, layer: layer) }
         for stale in stalePartials(of: name, among: try layer.list(parent)) {
             Self.remove("\(parent)/\(stale)", layer: layer)
         }
@@ -57,6 +60,12 @@ package struct DurableFolder: ~Copyable {
     /// Puts the folder in its place. Every file in it must be committed.
     package consuming func commit() throws(FileError) {
         try layer.syncFolder(partialPath)
+        if replaces {
+            try layer.exchange(partialPath, with: path)
+            try layer.syncFolder(parent)
+            // The partial path names the old folder now; what is left of it is removed as a partial folder is.
+            return
+        }
         try layer.rename(partialPath, to: path)
         isCommitted = true
         try layer.syncFolder(parent)

@@ -1,3 +1,4 @@
+import CFiles
 import Glibc
 import Synchronization
 
@@ -15,6 +16,8 @@ package protocol FileLayer: Sendable {
     func close(_ descriptor: Int32)
     /// Renames a file or folder, replacing an old file or empty folder atomically.
     func rename(_ old: String, to new: String) throws(FileError)
+    /// Swaps two names of one folder in one step.
+    func exchange(_ one: String, with other: String) throws(FileError)
     /// Removes a file.
     func removeFile(_ path: String) throws(FileError)
     /// Removes an empty folder.
@@ -82,6 +85,10 @@ package struct SystemFiles: FileLayer {
 
     package func rename(_ old: String, to new: String) throws(FileError) {
         guard Glibc.rename(old, new) == 0 else { throw FileError(.rename, new, errno: errno) }
+    }
+
+    package func exchange(_ one: String, with other: String) throws(FileError) {
+        guard files_exchange(one, other) == 0 else { throw FileError(.rename, other, errno: errno) }
     }
 
     package func removeFile(_ path: String) throws(FileError) {

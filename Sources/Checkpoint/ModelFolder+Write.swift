@@ -20,6 +20,9 @@ package struct TensorStorage: Hashable, Sendable {
 }
 
 extension ModelFolder {
+    /// The file beside a model that training goes on from.
+    package static let trainingStateName = "trainer.state"
+
     /// Writes a complete checkpoint folder, atomically and durably; equal arguments give equal bytes.
     ///
     /// - Parameters:
@@ -27,16 +30,19 @@ extension ModelFolder {
     ///   - storage: element type and shard size.
     ///   - companions: side files and configuration keys of the checkpoint that the model was made of.
     ///   - metadata: pairs for the tensor files, besides `format`.
+    ///   - trainingState: what training needs besides the model to go on, as the file `trainingStateName`.
+    ///   - replacing: whether a used folder at `path` is replaced, in one step.
     ///   - values: fills [tensor.count] float32 with the values of one tensor; called once per tensor, in the order of
     ///     the files, which is that of the names. NaN, infinity and what is beyond the element type are refused.
     package static func write(
         to path: String, configuration: ModelConfiguration, tokenizer: Tokenizer,
         storage: TensorStorage = TensorStorage(), companions: Companions? = nil,
-        metadata: [(key: String, value: String)] = [], layer: any FileLayer = SystemFiles(),
+        metadata: [(key: String, value: String)] = [], trainingState: Snapshot? = nil, replacing: Bool = false,
+        layer: any FileLayer = SystemFiles(),
         values: (ParameterLayout.Tensor, UnsafeMutableBufferPointer<Float>) throws(CheckpointError) -> Void
     ) throws(CheckpointError) {
         do {
-            let folder = try DurableFolder(path: path, layer: layer)
+            let folder = try DurableFolder(path: path, replacing: replacing, layer: layer)
             try folder.write(
                 LlamaConfig.encode(configuration, type: storage.type, keeping: companions?.config), as: "config.json")
             let files =
@@ -53,6 +59,7 @@ extension ModelFolder {
                 $0.name.utf8.lexicographicallyPrecedes($1.name.utf8)
             }
             try write(shards(of: tensors, storage), to: folder, path: path, storage, metadata, values)
+            try trainingState?.write(to: folder.path(of: trainingStateName), layer: layer)
             try folder.commit()
         } catch let error as FileError {
             throw .file(error)
@@ -65,12 +72,13 @@ extension ModelFolder {
     package static func write(
         to path: String, configuration: ModelConfiguration, tokenizer: Tokenizer, parameters: FloatBuffer,
         storage: TensorStorage = TensorStorage(), companions: Companions? = nil,
-        metadata: [(key: String, value: String)] = [], layer: any FileLayer = SystemFiles()
+        metadata: [(key: String, value: String)] = [], trainingState: Snapshot? = nil, replacing: Bool = false,
+        layer: any FileLayer = SystemFiles()
     ) throws(CheckpointError) {
         precondition(parameters.count == configuration.parameterCount, "the parameters are those of the configuration")
         try write(
             to: path, configuration: configuration, tokenizer: tokenizer, storage: storage, companions: companions,
-            metadata: metadata, layer: layer
+            metadata: metadata, trainingState: trainingState, replacing: replacing, layer: layer
         ) { (tensor, target) throws(CheckpointError) in
             guard let base = target.baseAddress else { return }
             base.update(from: parameters.pointer + tensor.offset, count: tensor.count)

@@ -61,6 +61,11 @@ final class FaultyFiles: FileLayer, @unchecked Sendable {
 
     func close(_ descriptor: Int32) { system.close(descriptor) }
 
+    func exchange(_ one: String, with other: String) throws(FileError) {
+        if let number = step() { throw FileError(.rename, other, errno: number) }
+        try system.exchange(one, with: other)
+    }
+
     func rename(_ old: String, to new: String) throws(FileError) {
         if let number = step() { throw FileError(.rename, new, errno: number) }
         try system.rename(old, to: new)

@@ -2,7 +2,8 @@
 enum Layers {
     /// Our modules, lowest first; a module may import only those before it.
     static let order = [
-        "CSodium", "CUV", "CZstd", "CZlib", "COpenBLAS", "COneDNN", "CVector", "NumericsBaseline", "NumericsV3",
+        "CSodium", "CUV", "CZstd", "CZlib", "COpenBLAS", "COneDNN", "CFiles", "CVector", "NumericsBaseline",
+        "NumericsV3",
         "NumericsV4", "NumericsV4BFloat16", "Numerics", "JSONText", "Tokenizing", "Corpus", "LanguageModel",
         "Checkpoint", "Compression", "OuterSync", "Experts", "PeerNet", "Swarm", "Transport", "Lab", "Simulation",
         "NodeService", "node",
@@ -29,6 +30,7 @@ enum Layers {
         "CUV": ["Transport", "NodeService"],
         "CZstd": ["Compression", "Corpus"],
         "CZlib": ["Corpus"],
+        "CFiles": ["Checkpoint"],
         "COpenBLAS": ["Numerics"],
         "COneDNN": ["Numerics"],
         "CSodium": ["Corpus", "Checkpoint", "Compression", "PeerNet", "Swarm", "Transport", "NodeService"],

@@ -8,6 +8,8 @@ struct LoadedModel {
     let layout: ParameterLayout
     let parameters: FloatBuffer
     let tokenizer: Tokenizer
+    /// Side files and configuration keys, to be written beside what becomes of the model.
+    let companions: Companions
 
     /// Reads a checkpoint folder.
     init(_ path: String) throws(UserError) {
@@ -15,6 +17,7 @@ struct LoadedModel {
             let folder = try ModelFolder(path)
             layout = folder.layout
             tokenizer = folder.tokenizer
+            companions = try folder.companions()
             parameters = try folder.readParameters()
         } catch { throw UserError(checkpoint: error) }
     }

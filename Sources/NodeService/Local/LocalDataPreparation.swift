@@ -72,7 +72,7 @@ package struct LocalDataPreparation: Sendable {
                 "a weight has no meaning for atoll data prepare",
                 cure: "Give weights to atoll train, as NAME:WEIGHT=\(request.out)", exitCode: .usage)
         }
-        let tokenizer = try tokenizer(request.tokenizer)
+        let tokenizer = try loadTokenizer(request.tokenizer)
         let clock = ContinuousClock()
         let start = clock.now
         let folder: PreparedDurableFolder
@@ -84,23 +84,6 @@ package struct LocalDataPreparation: Sendable {
             try folder.commit(tokenizer: tokenizer)
             return Report(domains: domains, seconds: (clock.now - start).inSeconds, out: request.out)
         } catch { throw UserError(corpus: error) }
-    }
-
-    /// Larger files are no tokenizers; the limit of a checkpoint's.
-    private static let tokenizerByteCountMax = 64 << 20
-
-    private static func tokenizer(_ name: String) throws(UserError) -> Tokenizer {
-        if name == "bytes" { return .bytes }
-        var status = stat()
-        let isFolder = stat(name, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
-        let path = isFolder ? "\(name)/tokenizer.json" : name
-        let bytes: [UInt8]
-        do { bytes = try DurableFile.read(path, byteCountMax: tokenizerByteCountMax) } catch {
-            throw UserError(checkpoint: .file(error))
-        }
-        do { return try Tokenizer(tokenizerJSON: bytes) } catch {
-            throw UserError("\(path): \(error)", cure: "Name bytes, or the folder of the model", exitCode: .badData)
-        }
     }
 }
 

@@ -3,21 +3,28 @@ import Swarm
 /// Turns steps into about one line a second: step, loss, speed, time left; and into lines of a run log.
 struct ProgressMeter {
     private let stepCount: Int
+    private let stepsBefore: Int
     private let tokensPerStep: Int
     private let report: (String) -> Void
     private let log: RunLog?
     private let clock = ContinuousClock()
     private let start: ContinuousClock.Instant
     private var lastLine: ContinuousClock.Instant
-    private var steps = 0
-    private var stepsAtLastLine = 0
+    private var steps: Int
+    private var stepsAtLastLine: Int
     private var lossSum = 0.0
 
     /// Wall time from the start to the last step, in seconds.
     private(set) var seconds = 0.0
 
-    init(stepCount: Int, tokensPerStep: Int, log: RunLog?, report: @escaping (String) -> Void) {
+    /// `stepCount` counts all steps of the run, `stepsBefore` those that an earlier process did.
+    init(
+        stepCount: Int, stepsBefore: Int, tokensPerStep: Int, log: RunLog?, report: @escaping (String) -> Void
+    ) {
         self.stepCount = stepCount
+        steps = stepsBefore
+        stepsAtLastLine = stepsBefore
+        self.stepsBefore = stepsBefore
         self.tokensPerStep = tokensPerStep
         self.report = report
         self.log = log
@@ -33,7 +40,7 @@ struct ProgressMeter {
         let stepSeconds = Self.seconds(now - start) - seconds
         seconds += stepSeconds
         let isLineDue = now - lastLine >= .seconds(1) || steps == stepCount
-        if isLineDue || steps == 1 {
+        if isLineDue || steps == stepsBefore + 1 {
             log?.append(
                 step: TrainingProgress(steps: UInt64(steps), tokens: UInt64(steps * tokensPerStep)), loss: loss,
                 seconds: stepSeconds)

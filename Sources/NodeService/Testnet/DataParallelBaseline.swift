@@ -27,7 +27,7 @@ struct DataParallelBaseline {
                 optimizer: AdamW(
                     beta1: inner.beta1, beta2: inner.beta2, epsilon: inner.epsilon, weightDecay: inner.weightDecay,
                     gradientNormMax: inner.gradientClip),
-                pool: WorkerPool(threadCount: threads))
+                precision: .fastest, pool: WorkerPool(threadCount: threads))
             let schedule = LearningRateSchedule(inner, tokenBudget: charter.tokenBudget)
             var trained = 0
             while trained < tokens {

@@ -63,7 +63,7 @@ final class BuiltInTrainer: FragmentTrainer {
             optimizer: AdamW(
                 beta1: materials.inner.beta1, beta2: materials.inner.beta2, epsilon: materials.inner.epsilon,
                 weightDecay: materials.inner.weightDecay, gradientNormMax: materials.inner.gradientClip),
-            pool: WorkerPool(threadCount: materials.threads))
+            precision: .fastest, pool: WorkerPool(threadCount: materials.threads))
     }
 
     var isRamping: Bool { (rampStepsLeft ?? 0) > 0 }
