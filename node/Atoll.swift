@@ -19,7 +19,7 @@ struct Atoll: AsyncParsableCommand {
             InitCommand.self, SwarmCommand.self, NodeCommand.self, CheckpointCommand.self,
             DataCommand.self, TrainCommand.self, EvalCommand.self, GenerateCommand.self, MergeCommand.self,
             LogitsCommand.self,
-            BenchCommand.self,
+            ExportCommand.self, BenchCommand.self,
             TestnetCommand.self,
         ])
 

@@ -17,10 +17,13 @@ struct MergeCommand: AsyncParsableCommand {
     @Option(name: .long, help: "New folder for the merged checkpoint.")
     var out: String
 
+    @Option(name: .long, help: "Element type of the merged checkpoint: float32, float16 or bfloat16.")
+    var dtype = "float32"
+
     @Flag(name: .long, help: "Print one line of JSON.")
     var json = false
 
     func run() async throws {
-        try LocalMerge.run(checkpoints, weights: weights, out: out).show(json: json)
+        try LocalMerge.run(checkpoints, weights: weights, out: out, dtype: dtype).show(json: json)
     }
 }

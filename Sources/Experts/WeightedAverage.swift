@@ -36,13 +36,16 @@ package struct WeightedAverage {
         shares = weights.map { $0 / sum }
     }
 
-    /// Writes the merged checkpoint, atomically and durably, with the tokenizer of the inputs.
+    /// Writes the merged checkpoint, atomically and durably, with the tokenizer of the inputs and the side files of the
+    /// first.
     ///
     /// - Parameters:
     ///   - path: must not exist, or be an empty folder, and must not be an input.
+    ///   - storage: element type and shard size; values are rounded to float32 first.
     ///   - isCancelled: asked before each tensor.
     package func write(
-        to path: String, layer: any FileLayer = SystemFiles(), isCancelled: () -> Bool = { false }
+        to path: String, storage: TensorStorage = TensorStorage(), layer: any FileLayer = SystemFiles(),
+        isCancelled: () -> Bool = { false }
     ) throws(MergeError) {
         let target = Self.canonical(path)
         for input in inputs where target != nil && Self.canonical(input.path) == target {
@@ -52,7 +55,8 @@ package struct WeightedAverage {
             let configuration = inputs[0].configuration
             let scratch = FloatBuffer(count: inputs[0].layout.tensors.reduce(0) { max($0, $1.count) })
             try ModelFolder.write(
-                to: path, configuration: configuration, tokenizer: inputs[0].tokenizer,
+                to: path, configuration: configuration, tokenizer: inputs[0].tokenizer, storage: storage,
+                companions: inputs[0].companions(),
                 metadata: [
                     ("merge_method", "linear"),
                     ("merge_weights", shares.map { "\($0)" }.joined(separator: ",")),
@@ -103,6 +107,7 @@ package struct WeightedAverage {
             (one.headWidth != two.headWidth, "the head width"),
             (one.feedForwardWidth != two.feedForwardWidth, "the feed-forward width"),
             (one.ropeTheta != two.ropeTheta, "the rotary base"),
+            (one.ropeScaling != two.ropeScaling, "the rotary scaling"),
             (one.tiedEmbeddings != two.tiedEmbeddings, "whether the embeddings are tied"),
             (left.tokenizer != right.tokenizer, "the tokenizer"), (one != two, "the model configuration"),
         ]

@@ -5,6 +5,7 @@ import Tokenizing
 
 /// A checkpoint in memory.
 struct LoadedModel {
+    private let folder: ModelFolder
     let layout: ParameterLayout
     let parameters: FloatBuffer
     let tokenizer: Tokenizer
@@ -14,13 +15,33 @@ struct LoadedModel {
     /// Reads a checkpoint folder.
     init(_ path: String) throws(UserError) {
         do {
-            let folder = try ModelFolder(path)
+            folder = try ModelFolder(path)
             layout = folder.layout
             tokenizer = folder.tokenizer
             companions = try folder.companions()
             parameters = try folder.readParameters()
         } catch { throw UserError(checkpoint: error) }
     }
+
+    /// The folder's side files, for a checkpoint that is made of this one.
+    func companions() throws(UserError) -> Companions {
+        do { return try folder.companions() } catch { throw UserError(checkpoint: error) }
+    }
+}
+
+/// How `--dtype` and `--shard-size` want tensors stored.
+func tensorStorage(dtype: String, shardSize: String? = nil) throws(UserError) -> TensorStorage {
+    guard let type = FloatType(rawValue: dtype) else {
+        let names = FloatType.allCases.map(\.rawValue).joined(separator: ", ")
+        throw UserError("--dtype \(dtype) is no element type", cure: "Choose one of \(names)", exitCode: .usage)
+    }
+    guard let shardSize else { return TensorStorage(type: type) }
+    let units = [("KB", 1000), ("MB", 1_000_000), ("GB", 1_000_000_000)]
+    let unit = units.first { shardSize.hasSuffix($0.0) }
+    guard let count = Int(shardSize.dropLast(unit == nil ? 0 : 2)), count > 0, count <= 1 << 40 else {
+        throw UserError("--shard-size \(shardSize) is no size", cure: "Write for example 500MB", exitCode: .usage)
+    }
+    return TensorStorage(type: type, shardByteCountMax: count * (unit?.1 ?? 1))
 }
 
 /// A count that came from a flag.

@@ -25,12 +25,14 @@ package enum LocalMerge {
     /// Merges the checkpoints at `paths`; Ctrl-C leaves nothing behind.
     ///
     /// - Parameter weights: numbers with commas between them; nil for equal shares.
-    package static func run(_ paths: [String], weights: String?, out: String) throws(UserError) -> Report {
+    package static func run(_ paths: [String], weights: String?, out: String, dtype: String) throws(UserError) -> Report
+    {
+        let storage = try tensorStorage(dtype: dtype)
         let numbers = try weights.map { text throws(UserError) in try parse(text) }
         Interruption.catchSignals()
         do {
             let average = try WeightedAverage(of: paths, weights: numbers)
-            try average.write(to: out, isCancelled: { Interruption.isRequested })
+            try average.write(to: out, storage: storage, isCancelled: { Interruption.isRequested })
             return Report(inputs: Array(zip(paths, average.shares)).map { (path: $0.0, share: $0.1) }, out: out)
         } catch { throw UserError(merge: error) }
     }
