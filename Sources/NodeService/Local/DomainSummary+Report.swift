@@ -19,10 +19,22 @@ extension DomainSummary {
 
     /// The same for people: a line with what was read, and one for each kind of thing that was left out.
     var lines: [String] {
-        var lines = [
-            "\(name): \(trainingTokenCount) tokens of \(trainingDocumentCount) documents to train on, "
-                + "\(heldOutTokenCount) held out"
-        ]
+        lines(
+            "\(trainingTokenCount) tokens of \(trainingDocumentCount) documents to train on, \(heldOutTokenCount) held out"
+        )
+    }
+
+    /// The same for people after a preparation, when the context is not known and the split not made.
+    var preparedLines: [String] {
+        let tokenCount = trainingTokenCount + heldOutTokenCount
+        let isSplit = heldOutTokenCount > 0 && heldOutTokenCount <= tokenCount / 2
+        return lines(
+            "\(tokenCount) tokens of \(trainingDocumentCount + heldOutDocumentCount) documents, "
+                + (isSplit ? "\(heldOutTokenCount) to hold out" : "of which training will choose what to hold out"))
+    }
+
+    private func lines(_ found: String) -> [String] {
+        var lines = ["\(name): \(found)"]
         if let unreadableExample {
             lines.append(
                 "\(name): \(unreadableFileCount) files could not be read and are left out: \(unreadableExample)")

@@ -44,7 +44,7 @@ package struct LocalDataPreparation: Sendable {
         private var megabytesPerSecond: Double { Double(byteCount) / 1e6 / max(seconds, 1e-9) }
 
         package var text: String {
-            (domains.flatMap(\.lines) + [
+            (domains.flatMap(\.preparedLines) + [
                 "\(tokenCount) tokens of \(byteCount) bytes in \(fixed(seconds, 1)) s (\(fixed(megabytesPerSecond, 1)) MB/s)",
                 "prepared in \(out)",
             ]).joined(separator: "\n")
