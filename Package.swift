@@ -71,7 +71,7 @@ let package = Package(
             ]),
         // Data and models.
         module("JSONText"),
-        module("Tokenizing", ["JSONText"]),
+        module("Tokenizing", ["JSONText", "Numerics"]),
         module("Corpus", ["CSodium", "CZlib", "CZstd", "JSONText", "Numerics", "Tokenizing"]),
         module("LanguageModel", ["Numerics"]),
         module("Checkpoint", ["CFiles", "CSodium", "JSONText", "Numerics", "LanguageModel", "Tokenizing"]),
@@ -100,7 +100,7 @@ let package = Package(
             ],
             path: "node", exclude: ["atoll.service", "config.example.yaml"], swiftSettings: strict),
         // Tests.
-        tests("Numerics"), tests("JSONText"), tests("Tokenizing", ["JSONText"]),
+        tests("Numerics"), tests("JSONText"), tests("Tokenizing", ["JSONText", "Numerics"]),
         tests("Corpus", ["CZlib", "CZstd", "JSONText", "Numerics", "Tokenizing"]),
         tests("LanguageModel", ["Numerics"]),
         tests("Checkpoint", ["LanguageModel", "JSONText", "Numerics", "Tokenizing"]),

@@ -21,4 +21,35 @@ enum ByteCharacters {
 
     /// The one-character vocabulary entry of each byte.
     static let names: [JSONString] = scalars.map { JSONString(String(Character($0))) }
+
+    /// The byte of each scalar below U+0144, or -1.
+    private static let bytes: [Int16] = {
+        var bytes = [Int16](repeating: -1, count: 0x144)
+        for (byte, scalar) in scalars.enumerated() { bytes[Int(scalar.value)] = Int16(byte) }
+        return bytes
+    }()
+
+    /// The bytes in the order of their characters, in which trained vocabularies begin.
+    static let bytesInCharacterOrder: [UInt8] = bytes.compactMap { UInt8(exactly: $0) }
+
+    /// The bytes that a vocabulary entry stands for; nil if a character is not of the map.
+    static func bytes(ofName name: JSONString) -> [UInt8]? {
+        var result: [UInt8] = []
+        result.reserveCapacity(name.bytes.count)
+        var index = 0
+        while index < name.bytes.count {
+            let first = name.bytes[index]
+            var scalar = Int(first)
+            if first >= 0x80 {
+                // The map's scalars take two bytes at most.
+                guard first < 0xe0, index + 1 < name.bytes.count else { return nil }
+                scalar = Int(first & 0x1f) << 6 | Int(name.bytes[index + 1] & 0x3f)
+                index += 1
+            }
+            index += 1
+            guard scalar < bytes.count, let byte = UInt8(exactly: bytes[scalar]) else { return nil }
+            result.append(byte)
+        }
+        return result
+    }
 }
