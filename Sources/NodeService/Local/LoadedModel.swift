@@ -5,27 +5,21 @@ import Tokenizing
 
 /// A checkpoint in memory.
 struct LoadedModel {
-    private let folder: ModelFolder
     let layout: ParameterLayout
     let parameters: FloatBuffer
     let tokenizer: Tokenizer
-    /// Side files and configuration keys, to be written beside what becomes of the model.
+    /// Side files and configuration keys, for a checkpoint that is made of this one.
     let companions: Companions
 
     /// Reads a checkpoint folder.
     init(_ path: String) throws(UserError) {
         do {
-            folder = try ModelFolder(path)
+            let folder = try ModelFolder(path)
             layout = folder.layout
             tokenizer = folder.tokenizer
             companions = try folder.companions()
             parameters = try folder.readParameters()
         } catch { throw UserError(checkpoint: error) }
-    }
-
-    /// The folder's side files, for a checkpoint that is made of this one.
-    func companions() throws(UserError) -> Companions {
-        do { return try folder.companions() } catch { throw UserError(checkpoint: error) }
     }
 }
 

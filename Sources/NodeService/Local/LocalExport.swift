@@ -45,7 +45,7 @@ package struct LocalExport: Sendable {
     /// - Parameter out: nil for the folder's name with `.gguf`.
     package func gguf(out: String?) throws(UserError) -> Report {
         let type = try tensorStorage(dtype: dtype).type
-        let out = try out ?? Self.ggufName(of: path)
+        let out = if let out { out } else { try Self.ggufName(of: path) }
         guard access(out, F_OK) != 0 else { throw .system("create \(out)", errno: EEXIST) }
         Interruption.catchSignals()
         do throws(CheckpointError) {
