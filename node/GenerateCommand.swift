@@ -1,4 +1,5 @@
 import ArgumentParser
+import LanguageModel
 import NodeService
 
 /// `atoll generate`

@@ -93,6 +93,33 @@ import Testing
             ["logits", place["model"], "--ids", place["ids.json"], "--out", place["l"]], 65, "no list of sequences")
     }
 
+    @Test func `Generation and evaluation that make no sense`() throws {
+        try makeModel()
+        let (model, ids) = (place["model"], place["ids.json"])
+        try expectFailure(["generate", model, "--top-p", "0"], 64, "--top-p")
+        try expectFailure(["generate", model, "--top-p", "nan"], 64, "--top-p")
+        try expectFailure(["generate", model, "--min-p", "2"], 64, "--min-p")
+        try expectFailure(["generate", model, "--repetition-penalty", "0"], 64, "--repetition-penalty")
+        try expectFailure(["generate", model, "--stop", ""], 64, "--stop")
+        try expectFailure(["generate", model, "--prompts", place["none"]], 66, "no such file")
+        try expectFailure(["eval", model, "--ids", ids, "--data", "x"], 64, "exclude each other")
+        for (text, word) in [
+            (#"{"sequences":[[1]]}"#, "has 1 ids"), (#"{"sequences":[[1,-1]]}"#, "outside the vocabulary"),
+            (#"{"sequences":[[1,1.5]]}"#, "no list of sequences"), (#"{"sequences":[[1,9999999999]]}"#, "no list"),
+            ("[[1]", "is"),
+        ] {
+            try place.write("ids.json", text)
+            try expectFailure(["eval", model, "--ids", ids, "--json"], 65, word)
+        }
+        try place.write("ids.json", #"{"prompts":[1]}"#)
+        try expectFailure(["generate", model, "--prompts", ids], 65, "no list of prompts")
+        let long = Array(repeating: "1", count: 129).joined(separator: ",")
+        try place.write("ids.json", "{\"sequences\":[[1],[\(long)]]}")
+        try expectFailure(["logits", model, "--ids", ids, "--out", place["l"]], 65, "sequence 1", "129 ids")
+        try place.write("model/generation_config.json", #"{"eos_token_id": "end"}"#)
+        try expectFailure(["generate", model], 65, "eos_token_id", "generation_config.json")
+    }
+
     @Test(.enabled(if: mayMount, "needs the right to mount a file system")) func `A full disk`() throws {
         try makeModel()
         #expect(place.mountMemory("disk", bytes: 1 << 20))

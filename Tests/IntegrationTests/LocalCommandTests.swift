@@ -77,6 +77,47 @@ import Testing
         #expect(logits.allSatisfy { $0.allSatisfy { $0.count == 256 } })
     }
 
+    @Test func `Several texts are generated at once, up to a stop string or an end token`() throws {
+        try place.writeText()
+        #expect(try train("model").status == 0)
+        let greedy = ["generate", place["model"], "--temperature", "0", "--tokens", "20", "--json"]
+        let alone = try object(try AtollProcess.run(greedy + ["--prompt", "line"]).output)
+        let ids = try #require(alone["ids"] as? [Int])
+        #expect(ids.count == 20 && alone["finish"] as? String == "length")
+        #expect((alone["decode_tokens_per_second"] as? Double ?? 0) > 0)
+        try place.write("prompts.json", #"{"prompts":["text", "line"]}"#)
+        try place.write("ids.json", #"{"sequences":[[108, 105, 110, 101]]}"#)
+        let together = try AtollProcess.run(
+            greedy + ["--prompt", "line", "--prompts", place["prompts.json"], "--ids", place["ids.json"]])
+        let results = try #require(object(together.output)["results"] as? [[String: Any]])
+        #expect(results.map { $0["prompt"] as? String } == ["line", "text", "line", "line"])
+        for index in [0, 2, 3] { #expect(results[index]["ids"] as? [Int] == ids) }
+
+        // A text that is generated anyway, as a stop string; then its last token, as an end token.
+        let text = try #require(alone["text"] as? String)
+        let stop = String(text.suffix(3))
+        let stopped = try object(try AtollProcess.run(greedy + ["--prompt", "line", "--stop", stop]).output)
+        #expect(stopped["finish"] as? String == "stop")
+        let before = try #require(stopped["text"] as? String)
+        #expect(text.hasPrefix(before + stop) && !before.contains(stop))
+        try place.write("model/generation_config.json", "{\"eos_token_id\": [\(ids[19]), 255]}")
+        let ended = try object(try AtollProcess.run(greedy + ["--prompt", "line"]).output)
+        #expect(ended["finish"] as? String == "eos")
+        #expect(ended["ids"] as? [Int] == Array(ids[...(ids.firstIndex(of: ids[19]) ?? 0)]))
+    }
+
+    @Test func `Token ids are evaluated`() throws {
+        try place.writeText()
+        #expect(try train("model").status == 0)
+        try place.write("ids.json", #"{"sequences":[[1,2,3],[255,0]]}"#)
+        let result = try AtollProcess.run("eval", place["model"], "--ids", place["ids.json"], "--json")
+        #expect(result.status == 0, "\(result.error)")
+        let report = try object(result.output)
+        #expect(report["tokens"] as? Int == 3 && report["sequences"] as? Int == 2)
+        let (loss, perplexity) = (report["loss"] as? Double ?? 0, report["perplexity"] as? Double ?? 0)
+        #expect(loss > 0 && abs(perplexity / exp(loss) - 1) < 1e-9)
+    }
+
     @Test func `Ctrl-C ends training after the running step and keeps the checkpoint`() throws {
         try place.writeText()
         let result = try AtollProcess.run(
