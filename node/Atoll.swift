@@ -19,7 +19,7 @@ struct Atoll: AsyncParsableCommand {
             InitCommand.self, SwarmCommand.self, NodeCommand.self, CheckpointCommand.self,
             DataCommand.self, TrainCommand.self, EvalCommand.self, GenerateCommand.self, MergeCommand.self,
             LogitsCommand.self,
-            ExportCommand.self, BenchCommand.self,
+            ExportCommand.self, TokenizerCommand.self, TokenizeCommand.self, BenchCommand.self,
             TestnetCommand.self,
         ])
 

@@ -108,11 +108,12 @@ extension GGUFVocabulary {
     /// The vocabulary of a checkpoint.
     init(_ folder: ModelFolder) throws(CheckpointError) {
         let companions = try folder.companions()
-        do { try self.init(companions, preTokenizer: Self.preTokenizer(of: folder.tokenizer)) } catch {
+        guard let preTokenizer = folder.tokenizer.ggufPreTokenizer else {
+            throw .unsupported(
+                path: "\(folder.path)/tokenizer.json", reason: "llama.cpp has no pre-tokenizer that cuts text like it")
+        }
+        do { try self.init(companions, preTokenizer: preTokenizer) } catch {
             throw .unsupported(path: "\(folder.path)/tokenizer.json", reason: error.reason)
         }
     }
-
-    /// Without merges every cut gives the same ids.
-    private static func preTokenizer(of tokenizer: Tokenizer) -> String { "gpt-2" }
 }

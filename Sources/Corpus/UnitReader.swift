@@ -10,6 +10,9 @@ struct UnitReader {
 
     init(_ files: [ScannedFile]) { self.files = files[...] }
 
+    /// Whether `nextBatch` would give nothing.
+    var isAtEnd: Bool { files.isEmpty && current == nil }
+
     /// The next units; none at the end of the last file.
     mutating func nextBatch() throws(CorpusError) -> [WorkUnit] {
         var units: [WorkUnit] = []

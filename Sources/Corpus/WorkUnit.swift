@@ -120,11 +120,12 @@ struct UnitEncoder: Sendable {
     }
 
     /// A line without usable text.
-    private struct MalformedLine: Error {
+    struct MalformedLine: Error {
         let reason: String
     }
 
-    private static func text(of line: [UInt8]) throws(MalformedLine) -> [UInt8] {
+    /// The `text` of a line.
+    static func text(of line: [UInt8]) throws(MalformedLine) -> [UInt8] {
         let value: JSONValue
         do { value = try JSONValue(parsing: line, limits: limits) } catch {
             throw MalformedLine(reason: error.description)

@@ -29,11 +29,11 @@ extension Tokenizer {
 
     /// The `tokenizer_config.json` that makes `transformers` load `tokenizer.json` as it is.
     ///
-    /// - Parameter contextLength: the longest text in tokens that the model was made for.
-    package func configJSON(contextLength: Int) -> [UInt8] {
+    /// - Parameter contextLength: the longest text in tokens that the model was made for; nil if there is no model.
+    package func configJSON(contextLength: Int?) -> [UInt8] {
         var object = JSONObject()
         object["tokenizer_class"] = "PreTrainedTokenizerFast"
-        object["model_max_length"] = .integer(Int64(contextLength))
+        object["model_max_length"] = contextLength.map { .integer(Int64($0)) }
         object["clean_up_tokenization_spaces"] = false
         guard case .bytePairs(let model) = model else {
             object["add_bos_token"] = false

@@ -60,9 +60,10 @@ package struct Tokenizer: Hashable, Sendable {
 
     /// The ids of some bytes, with the tokens around them that the file's post-processor asks for (the first of which is
     /// the begin-of-text token in Llama 3).
-    package func encode(_ bytes: [UInt8], addSpecialTokens: Bool) -> [Int32] {
-        guard addSpecialTokens, case .bytePairs(let model) = model else { return encode(bytes) }
-        return model.prefix + encode(bytes) + model.suffix
+    package func encode(_ bytes: [UInt8], addSpecialTokens: Bool, pool: WorkerPool? = nil) -> [Int32] {
+        let ids = encode(bytes, pool: pool)
+        guard addSpecialTokens, case .bytePairs(let model) = model else { return ids }
+        return model.prefix + ids + model.suffix
     }
 
     /// The ids of the UTF-8 bytes of a text.

@@ -182,7 +182,7 @@ extension CorpusError {
 }
 
 /// Turns what a preparation reports into a line a second, with rate and time left.
-private final class PreparationProgress: PreparationObserver {
+final class PreparationProgress: PreparationObserver {
     private struct State {
         var scanned = 0
         var done = 0
