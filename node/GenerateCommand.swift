@@ -62,11 +62,11 @@ struct GenerateCommand: AsyncParsableCommand {
         request.promptsFile = prompts
         request.idsFile = ids
         request.tokens = tokens
-        request.sampling.temperature = temperature
-        request.sampling.topK = topK == 0 ? nil : topK
-        request.sampling.topP = topP
-        request.sampling.minP = minP
-        request.sampling.repetitionPenalty = repetitionPenalty
+        request.temperature = temperature
+        request.topK = topK
+        request.topP = topP
+        request.minP = minP
+        request.repetitionPenalty = repetitionPenalty
         request.stops = stop
         request.seed = seed
         request.threads = threads

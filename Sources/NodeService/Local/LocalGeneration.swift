@@ -1,4 +1,4 @@
-package import LanguageModel
+import LanguageModel
 import Numerics
 import Tokenizing
 
@@ -16,8 +16,16 @@ package struct LocalGeneration: Sendable {
         package var idsFile: String?
         /// Tokens to generate per text at most.
         package var tokens = 200
-        /// How they are drawn.
-        package var sampling = SamplingSettings()
+        /// Divides the logits; 0 takes the likeliest token.
+        package var temperature: Float = 0.8
+        /// Only the k likeliest tokens may be drawn; 0 for all.
+        package var topK = 40
+        /// Only the fewest likeliest tokens with this share of the probability; 1 for all.
+        package var topP = 1.0
+        /// Only tokens that are at least this many times as likely as the likeliest; 0 for all.
+        package var minP = 0.0
+        /// Makes tokens that occurred less likely; 1 for none of it.
+        package var repetitionPenalty: Float = 1
         /// A text ends before the first of these.
         package var stops: [String] = []
         /// Seed of the draws.
@@ -27,6 +35,12 @@ package struct LocalGeneration: Sendable {
 
         /// Asks for one text from nothing.
         package init(model: String) { self.model = model }
+
+        fileprivate var sampling: SamplingSettings {
+            SamplingSettings(
+                temperature: temperature, topK: topK == 0 ? nil : topK, topP: topP, minP: minP,
+                repetitionPenalty: repetitionPenalty)
+        }
     }
 
     /// Texts that are generated at once; more are taken in turns.
@@ -61,16 +75,15 @@ package struct LocalGeneration: Sendable {
 
     private static func check(_ request: Request) throws(UserError) {
         try checkFlag("--tokens", request.tokens, in: 0...100_000_000)
-        try checkFlag("--top-k", request.sampling.topK ?? 0, in: 0...Int(Int32.max))
+        try checkFlag("--top-k", request.topK, in: 0...Int(Int32.max))
         func demand(_ holds: Bool, _ rule: String, _ cure: String) throws(UserError) {
             guard holds else { throw UserError(rule, cure: cure, exitCode: .usage) }
         }
-        let sampling = request.sampling
         try demand(
-            sampling.temperature >= 0 && sampling.temperature.isFinite, "--temperature must be 0 or more", "Try 0.8")
-        try demand(sampling.topP > 0 && sampling.topP <= 1, "--top-p must be above 0 and at most 1", "Try 0.9")
-        try demand(sampling.minP >= 0 && sampling.minP <= 1, "--min-p must be 0 to 1", "Try 0.05")
-        let penalty = sampling.repetitionPenalty
+            request.temperature >= 0 && request.temperature.isFinite, "--temperature must be 0 or more", "Try 0.8")
+        try demand(request.topP > 0 && request.topP <= 1, "--top-p must be above 0 and at most 1", "Try 0.9")
+        try demand(request.minP >= 0 && request.minP <= 1, "--min-p must be 0 to 1", "Try 0.05")
+        let penalty = request.repetitionPenalty
         try demand(penalty > 0 && penalty.isFinite, "--repetition-penalty must be above 0", "Try 1.1")
         try demand(!request.stops.contains(""), "--stop is empty", "Give the text to stop at")
     }
