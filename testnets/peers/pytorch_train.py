@@ -28,7 +28,8 @@ PRESETS = {
     "tiny": (16, dict(vocabulary=4096, width=384, layers=8, heads=6, feed_forward=1024, context=256)),
     "small": (4, dict(vocabulary=32000, width=768, layers=12, heads=12, feed_forward=2048, context=512)),
 }
-MODES = ("eager-f32", "eager-bf16", "compile-f32", "compile-bf16")
+# Eager or torch.compile, the precision of products, and `math` for attention without the flash kernel.
+MODES = ("eager-f32", "eager-bf16", "compile-f32", "compile-bf16", "compile-bf16-math")
 # `fastest` gives atoll no --dtype, so that it takes its own choice.
 DTYPES = ("fastest", "f32", "bf16")
 
@@ -162,7 +163,7 @@ def compare(size, options):
     if len(set(counts.values())) > 1:
         sys.exit(f"the numbers of parameters differ: {counts}")
     pairs = [(side, best(theirs)) for side in ours if theirs]
-    single = [side for side in theirs if side.mode.endswith("-f32")]
+    single = [side for side in theirs if "-f32" in side.mode]
     if single and best(single) is not best(theirs):
         pairs += [(side, best(single)) for side in ours]
     result = dict(

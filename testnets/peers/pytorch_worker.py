@@ -16,6 +16,7 @@ import time
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 WARM_UP_STEPS = 3
 LEARNING_RATE = 1e-4
@@ -102,12 +103,14 @@ def faster_attention_dtype(batch, heads, length, head_width):
 
 class Trainer:
     def __init__(self, configuration, batch, mode):
-        compiled, precision = mode.split("-")
+        compiled, precision, *plain_attention = mode.split("-")
         self.autocast = precision == "bf16"
+        # `math`: attention as products and a softmax, which torch.compile fuses, in place of the flash kernel.
+        self.attention = [SDPBackend.MATH] if plain_attention else [SDPBackend.FLASH_ATTENTION]
         length, heads = configuration["context"], configuration["heads"]
         self.tokens_per_step = batch * length
-        self.attention_dtype = torch.float32
-        if self.autocast:
+        self.attention_dtype = torch.bfloat16 if self.autocast else torch.float32
+        if self.autocast and not plain_attention:
             self.attention_dtype = faster_attention_dtype(batch, heads, length, configuration["width"] // heads)
         torch.manual_seed(1)
         model = Llama(**configuration, attention_dtype=self.attention_dtype)
@@ -124,7 +127,7 @@ class Trainer:
         self.loss = torch.compile(model, fullgraph=True) if compiled == "compile" else model
 
     def step(self):
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.autocast):
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.autocast), sdpa_kernel(self.attention):
             loss = self.loss(self.tokens, self.targets)
         loss.backward()
         nn.utils.clip_grad_norm_(self.parameters, 1.0)
