@@ -5,7 +5,9 @@ import NodeService
 struct BenchCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "bench", abstract: "Measure this machine.",
-        subcommands: [BenchTrainCommand.self, BenchGenerateCommand.self, BenchTokenizerCommand.self])
+        subcommands: [
+            BenchTrainCommand.self, BenchGemmCommand.self, BenchGenerateCommand.self, BenchTokenizerCommand.self,
+        ])
 }
 
 /// `atoll bench train`

@@ -114,10 +114,4 @@ package enum TrainBench {
             shareOfPeak: (shares.min() ?? 0, median(shares), shares.max() ?? 0), precision: settings.precision,
             threadCount: pool.threadCount, instructionSet: .best, lastLoss: report.loss)
     }
-
-    private static func median(_ values: [Double]) -> Double {
-        let sorted = values.sorted()
-        guard !sorted.isEmpty else { return 0 }
-        return (sorted[(sorted.count - 1) / 2] + sorted[sorted.count / 2]) / 2
-    }
 }

@@ -36,7 +36,7 @@ import Testing
         let merged = try AtollProcess.run(
             "merge", place["model"], place["model"], "--weights", "0.3,0.7", "--out", place["merged"])
         #expect(merged.status == 0)
-        #expect(place.names(in: "merged") == place.names(in: "model"))
+        #expect(place.names(in: "merged") == place.names(in: "model").filter { $0 != "trainer.state" })
         // One model twice is that model; only the record of the merge in the header differs.
         let again = try AtollProcess.run(
             "eval", place["merged"], "--data", place["text"], "--held-out", "--json", "--windows", "64")

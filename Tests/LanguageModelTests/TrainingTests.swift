@@ -124,4 +124,17 @@ func randomTokens(_ count: Int, below bound: Int, seed: UInt64) -> [Int32] {
         target.withUnsafeBufferPointer { state.blendRange(100..<140, with: $0, keeping: 0) }
         #expect(state.parameters.array == before[..<100] + target + before[140...])
     }
+
+    @Test func warmUpStableDecayHoldsThePeakAndFallsInAStraightLine() {
+        let schedule = LearningRateSchedule(
+            peak: 1, finalFraction: 0.1, warmUp: 10, total: 100, shape: .stableThenDecay(part: 0.2))
+        let longer = LearningRateSchedule(
+            peak: 1, finalFraction: 0.1, warmUp: 10, total: 1000, shape: .stableThenDecay(part: 0.2))
+        #expect(schedule.rate(at: 0) == 0.1)
+        for step in 10...80 { #expect(schedule.rate(at: UInt64(step)) == 1) }
+        for step in 0...80 { #expect(schedule.rate(at: UInt64(step)) == longer.rate(at: UInt64(step))) }
+        #expect(abs(schedule.rate(at: 90) - 0.55) < 1e-6)
+        #expect(abs(schedule.rate(at: 99) - 0.145) < 1e-6)
+        #expect(schedule.rate(at: 100) == 0.1)
+    }
 }
