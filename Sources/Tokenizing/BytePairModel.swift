@@ -34,11 +34,6 @@ struct BytePairModel: Hashable, Sendable {
     var postProcessorJSON: JSONValue = .null
     var decoderJSON: JSONValue
     var preTokenizerJSON: JSONValue
-    /// What `tokenizer_config.json` said, or custom makes likely.
-    var roles = SpecialTokenRoles()
-    /// `chat_template` of `tokenizer_config.json`.
-    var chatTemplate: JSONValue?
-
     /// One more than the highest id.
     var vocabularySize: Int {
         Int(max(entries.last?.id ?? -1, addedTokens.last?.id ?? -1)) + 1

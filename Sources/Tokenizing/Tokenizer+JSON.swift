@@ -15,9 +15,11 @@ extension Tokenizer {
             self = .bytes
             return
         }
-        var model = try BytePairModel(file: file)
-        if let config { try model.apply(config: Self.object(config, name: "tokenizer_config.json")) }
-        self.init(model: .bytePairs(model))
+        let model = try BytePairModel(file: file)
+        let roles = try config.map { (bytes) throws(TokenizerError) in
+            try Self.object(bytes, name: "tokenizer_config.json")
+        }
+        self.init(model: .bytePairs(model), config: roles)
     }
 
     private static func object(_ bytes: [UInt8], name: String) throws(TokenizerError) -> JSONObject {
@@ -67,7 +69,6 @@ extension BytePairModel {
         for id in prefix + suffix where Tokenizer.name(of: id, in: self) == nil {
             throw .malformed("post_processor adds the id \(id), which the vocabulary lacks")
         }
-        guessRoles()
     }
 
     private static func checkModel(_ model: JSONObject) throws(TokenizerError) {
@@ -254,29 +255,27 @@ extension BytePairModel {
 
 // MARK: - Roles
 
-extension BytePairModel {
+extension SpecialTokenRoles {
     /// Names that end-of-text tokens have in files that do not say which it is.
     private static let usualEndNames: [JSONString] = ["<|endoftext|>", "<|end_of_text|>", "</s>"]
 
-    mutating func guessRoles() {
-        roles.bos = prefix.first
-        let specials = addedTokens.filter(\.isSpecial)
+    /// What a model makes likely, and what a `tokenizer_config.json` says. A token that the vocabulary lacks has no role.
+    init(_ model: Tokenizer.Model, config: JSONObject?) {
+        guard case .bytePairs(let model) = model else { return }
+        bos = model.prefix.first
+        let specials = model.addedTokens.filter(\.isSpecial)
         let usual = Self.usualEndNames.compactMap { name in specials.first { $0.name == name }?.id }
-        roles.eos = suffix.last ?? usual.first
-        if let unknownToken { roles.unknown = entries.first { $0.name == unknownToken }?.id }
-    }
-
-    /// Takes the roles and the chat template from a `tokenizer_config.json`. A token that the vocabulary lacks has none.
-    mutating func apply(config: JSONObject) {
+        eos = model.suffix.last ?? usual.first
+        if let name = model.unknownToken { unknown = model.entries.first { $0.name == name }?.id }
+        guard let config else { return }
         func id(_ key: JSONString, else guess: Int32?) -> Int32? {
             guard let member = config[key] else { return guess }
             guard let name = member.string ?? member.object?["content"]?.string else { return nil }
-            return addedTokens.first { $0.name == name }?.id ?? entries.first { $0.name == name }?.id
+            return model.addedTokens.first { $0.name == name }?.id ?? model.entries.first { $0.name == name }?.id
         }
-        roles.bos = id("bos_token", else: roles.bos)
-        roles.eos = id("eos_token", else: roles.eos)
-        roles.pad = id("pad_token", else: roles.pad)
-        roles.unknown = id("unk_token", else: roles.unknown)
-        chatTemplate = config["chat_template"]
+        bos = id("bos_token", else: bos)
+        eos = id("eos_token", else: eos)
+        pad = id("pad_token", else: pad)
+        unknown = id("unk_token", else: unknown)
     }
 }

@@ -46,13 +46,13 @@ extension Tokenizer {
             object["add_eos_token"] = false
         }
         let roles: [(key: JSONString, id: Int32?)] = [
-            ("bos_token", model.roles.bos), ("eos_token", model.roles.eos), ("pad_token", model.roles.pad),
-            ("unk_token", model.roles.unknown),
+            ("bos_token", roles.bos), ("eos_token", roles.eos), ("pad_token", roles.pad),
+            ("unk_token", roles.unknown),
         ]
         for (key, id) in roles {
             if let id, let name = Self.name(of: id, in: model) { object[key] = .string(name) }
         }
-        object["chat_template"] = model.chatTemplate
+        object["chat_template"] = chatTemplate
         return Self.text(.object(object))
     }
 

@@ -21,8 +21,17 @@ package struct Tokenizer: Hashable, Sendable {
     /// The tokenizer whose 256 ids are the byte values.
     package static let bytes = Tokenizer(model: .bytes)
 
-    init(model: Model) {
+    /// The tokens with a role. From `tokenizer_config.json` where it was given; else `bos` is what the post-processor puts
+    /// first and `eos` a special token of one of the usual names.
+    package let roles: SpecialTokenRoles
+    /// `chat_template` of `tokenizer_config.json`.
+    let chatTemplate: JSONValue?
+
+    /// - Parameter config: the `tokenizer_config.json` beside the file.
+    init(model: Model, config: JSONObject? = nil) {
         self.model = model
+        roles = SpecialTokenRoles(model, config: config)
+        chatTemplate = config?["chat_template"]
         encoder =
             switch model {
             case .bytes: nil
@@ -30,7 +39,7 @@ package struct Tokenizer: Hashable, Sendable {
             }
     }
 
-    /// Tokenizers are equal if their models are.
+    /// Tokenizers are equal if their files are; what `tokenizer_config.json` said does not count.
     package static func == (left: Tokenizer, right: Tokenizer) -> Bool { left.model == right.model }
 
     /// Hashes the model.
@@ -129,17 +138,10 @@ extension Tokenizer {
         return model.addedTokens
     }
 
-    /// The tokens with a role. From `tokenizer_config.json` where it was given; else `bos` is what the post-processor puts
-    /// first and `eos` a special token of one of the usual names.
-    package var roles: SpecialTokenRoles {
-        guard case .bytePairs(let model) = model else { return SpecialTokenRoles() }
-        return model.roles
-    }
-
     /// Whether `encode(_:addSpecialTokens: true)` puts the begin-of-text token first.
     package var addsBOS: Bool {
         guard case .bytePairs(let model) = model, let first = model.prefix.first else { return false }
-        return first == model.roles.bos
+        return first == roles.bos
     }
 
     /// The name of the cuts before merging in llama.cpp (`tokenizer.ggml.pre`: gpt-2, llama-bpe, smollm, qwen2); nil if it has

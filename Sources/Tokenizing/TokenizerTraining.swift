@@ -161,7 +161,6 @@ package struct TokenizerTraining {
             decoderJSON: ["type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": false],
             preTokenizerJSON: preTokenizer.json)
         model.dropRepeatedMerges()
-        model.guessRoles()
         return model
     }
 }

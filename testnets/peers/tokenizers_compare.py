@@ -3,8 +3,8 @@
 usage: python tokenizers_compare.py ATOLL FOLDER [MEGABYTES]
 
 Makes mixed text in FOLDER, trains vocabularies with both programs, encodes every text with both by every vocabulary and
-prints what differs; ends with 1 if anything does. Speeds are the best of three runs on the whole text, in one process
-each: `atoll bench tokenizer` beside encode_batch of 64 KiB pieces and encode of each file, whichever is faster.
+prints what differs; ends with 1 if anything does. Speeds are the best of three runs: `atoll bench tokenizer` on the whole
+text beside encode_batch_fast of 64 KiB pieces, the fastest way that `tokenizers` has.
 """
 import glob
 import json
@@ -44,10 +44,11 @@ def make_texts(folder, megabytes):
     rng = random.Random(7)
     scalars = [c for c in range(1, 0x110000) if not 0xD800 <= c < 0xE000]
     texts = {}
-    # Every scalar in several neighbourhoods: after an apostrophe, a space, a letter, a digit, twice, before a line end.
-    for name, form in [("quote", "a'{0}x"), ("space", " {0}"), ("letters", "a{0}b{0}{0} "), ("digits", "1{0}2{0}\n"),
-                       ("lines", "{0}\n{0}\r\n {0}")]:
-        texts["scalars-" + name] = "".join(form.format(chr(c)) for c in scalars).encode()
+    # Scalars in several neighbourhoods: after an apostrophe, a space, a letter, a digit, twice, before a line end. Of the
+    # large uniform blocks a part; the table itself was measured on all.
+    few = [c for c in scalars if not (0x4E20 <= c < 0x9FF0 or 0xAC10 <= c < 0xD790 or 0xE010 <= c < 0xF8F0 or c >= 0x20010)
+           or c % 97 == 0]
+    texts["scalars"] = "".join("a'{0}x {0}b{0}{0} 1{0}2{0}\n{0}\r\n {0}".format(chr(c)) for c in few).encode()
     ranges = [(0x20, 0x7E)] * 8 + [(0x09, 0x0D), (0, 0x1F), (0xA0, 0x17F), (0x370, 0x3FF), (0x400, 0x4FF),
               (0x5D0, 0x5EA), (0x600, 0x6FF), (0x900, 0x97F), (0xE00, 0xE7F), (0x2000, 0x206F), (0x3040, 0x30FF),
               (0x4E00, 0x9FFF), (0xAC00, 0xD7A3), (0xFE00, 0xFE0F), (0x1F300, 0x1F9FF), (0x1D7CE, 0x1D7FF)]
@@ -168,7 +169,7 @@ def compare_ids(atoll, folder, texts, vocabularies):
                 if variant == "whole":
                     text = text[:20_000]
                 elif variant != "plain":
-                    text = text[:200_000]
+                    text = text[:100_000]
                 cut = f"{folder}/cut.txt"
                 with open(cut, "wb") as file:
                     file.write(text)
@@ -234,8 +235,8 @@ def speeds(atoll, folder, texts, vocabularies):
         if name not in ("gpt-2", "llama-3"):
             continue
         tokenizer = Tokenizer.from_str(base)
-        theirs = min(best(lambda: tokenizer.encode_batch_fast(pieces)), best(lambda: tokenizer.encode_batch(pieces)),
-                     best(lambda: tokenizer.encode(text)))
+        # On the whole text and with offsets it is slower by half.
+        theirs = best(lambda: tokenizer.encode_batch_fast(pieces))
         report = json.loads(subprocess.run(
             [atoll, "bench", "tokenizer", "--tokenizer", f"{folder}/{name}-plain.json", "--data", joined, "--json"],
             check=True, capture_output=True, text=True).stdout)
