@@ -57,7 +57,7 @@ package enum GGUFExport {
         for (key, number) in numbers { header.add("llama.\(key)", .uint32(UInt32(number))) }
         header.add("llama.rope.freq_base", .float32(Float(model.ropeTheta)))
         header.add("llama.attention.layer_norm_rms_epsilon", .float32(model.rmsNormEpsilon))
-        try addRopeScaling(model.ropeScaling, to: &header, path: folder.path)
+        addRopeScaling(model, to: &header)
         vocabulary.write(to: &header)
         for source in tensors(of: model, type: type) {
             header.add(GGUFHeader.Tensor(name: source.name, shape: source.shape, type: source.type))
@@ -65,27 +65,35 @@ package enum GGUFExport {
         return header
     }
 
-    /// Llama 3 scaling is a tensor, and dynamic scaling does nothing up to the context length.
-    private static func addRopeScaling(
-        _ scaling: RopeScaling?, to header: inout GGUFHeader, path: String
-    ) throws(CheckpointError) {
-        switch scaling {
+    /// Linear scaling, and yarn with the numbers that llama.cpp has built in; dynamic scaling does nothing up to the
+    /// context length, and everything else is a tensor of divisors.
+    private static func addRopeScaling(_ model: ModelConfiguration, to header: inout GGUFHeader) {
+        if hasDivisors(model) {
+            let amplitude = RotaryFrequencies(model, length: model.contextLength).amplitude
+            if amplitude != 1 { header.add("llama.rope.scaling.attn_factor", .float32(Float(amplitude))) }
+            return
+        }
+        switch model.ropeScaling {
         case nil, .dynamic, .llama3: return
         case .linear(let factor):
             header.add("llama.rope.scaling.type", .string(Array("linear".utf8)))
             header.add("llama.rope.scaling.factor", .float32(Float(factor)))
         case .yarn(let yarn):
-            guard yarn.truncatesRange else {
-                throw .unsupported(path: path, reason: "llama.cpp has no yarn scaling with truncate false")
-            }
             header.add("llama.rope.scaling.type", .string(Array("yarn".utf8)))
             header.add("llama.rope.scaling.factor", .float32(Float(yarn.factor)))
             header.add("llama.rope.scaling.original_context_length", .uint32(UInt32(yarn.originalContextLength)))
-            header.add("llama.rope.scaling.yarn_beta_fast", .float32(Float(yarn.betaFast)))
-            header.add("llama.rope.scaling.yarn_beta_slow", .float32(Float(yarn.betaSlow)))
-            // llama.cpp multiplies by 0.1 ln(factor) + 1 itself.
-            let share = yarn.attentionFactor / RopeScaling.Yarn.defaultAttentionFactor(yarn.factor)
-            if share != 1 { header.add("llama.rope.scaling.attn_factor", .float32(Float(share))) }
+        }
+    }
+
+    /// Whether the rotary frequencies are given as divisors of the plain ones. For Llama models llama.cpp has no key for
+    /// the numbers of Llama 3 and for most of those of yarn.
+    private static func hasDivisors(_ model: ModelConfiguration) -> Bool {
+        switch model.ropeScaling {
+        case nil, .linear, .dynamic: false
+        case .llama3: true
+        case .yarn(let yarn):
+            yarn
+                != RopeScaling.Yarn(factor: yarn.factor, originalContextLength: yarn.originalContextLength)
         }
     }
 
@@ -104,7 +112,7 @@ package enum GGUFExport {
 
     private static func tensors(of model: ModelConfiguration, type: FloatType) -> [Source] {
         var sources: [Source] = []
-        if case .llama3 = model.ropeScaling {
+        if hasDivisors(model) {
             sources.append(Source(name: "rope_freqs.weight", shape: [model.headWidth / 2], type: .float32))
         }
         for tensor in ParameterLayout(model).tensors {

@@ -9,7 +9,8 @@ extension UserError {
         switch error {
         case .file(let error):
             self = .system("\(error.operation.rawValue) \(error.path)", errno: error.reason.number)
-        case .damaged, .unsupported, .unrepresentable: self.init(error.description, cure: error.cure, exitCode: .badData)
+        case .damaged, .unsupported, .unrepresentable:
+            self.init(error.description, cure: error.cure, exitCode: .badData)
         case .cancelled: self = .interrupted
         }
     }

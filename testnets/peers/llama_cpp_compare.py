@@ -34,7 +34,7 @@ SCALINGS = {
     "yarn": dict(rope_type="yarn", factor=4.0, original_max_position_embeddings=32),
     "yarn-all": dict(
         rope_type="yarn", factor=4.0, original_max_position_embeddings=32, beta_fast=8.0, beta_slow=2.0,
-        attention_factor=1.3,
+        attention_factor=1.3, truncate=False,
     ),
 }
 

@@ -56,6 +56,9 @@ KINDS = {
 }
 
 
+transformers.utils.logging.disable_progress_bar()
+
+
 def load(folder):
     model, report = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, output_loading_info=True)
     wrong = {key: sorted(map(str, value)) for key, value in report.items() if value}
@@ -83,7 +86,7 @@ def difference(atoll, folder, model, scratch):
 def check(name, atoll, tokenizer, scratch):
     settings, dtype, shard_size, out_type, out_shard_size = KINDS[name]
     torch.manual_seed(len(name))
-    config = LlamaConfig(**{**SHAPE, **settings}, initializer_range=0.3)
+    config = LlamaConfig(**{**SHAPE, **settings}, initializer_range=0.15)
     model = LlamaForCausalLM(config).to(dtype)
     made, written = Path(scratch, name), Path(scratch, name + "-by-atoll")
     model.save_pretrained(made, **({"max_shard_size": shard_size} if shard_size else {}))
@@ -95,6 +98,15 @@ def check(name, atoll, tokenizer, scratch):
     config_file.write_text(json.dumps({**json.loads(config_file.read_text()), "kept_key": {"a": [1, None]}}))
     theirs = load(made)
     read = difference(atoll, made, theirs, scratch)
+    if "rope_scaling" in settings and settings["rope_scaling"]["rope_type"] != "dynamic":
+        # The scaling must matter, or agreement would say nothing.
+        plain = LlamaForCausalLM(LlamaConfig(**SHAPE, initializer_range=0.15)).eval()
+        plain.load_state_dict(theirs.state_dict())
+        ids = torch.arange(128)[None]
+        with torch.no_grad():
+            effect = (plain(ids).logits - theirs(ids).logits).abs().max().item()
+        if effect < 1000 * TOLERANCE:
+            sys.exit(f"{name}: the rotary scaling changes the logits by {effect:.1e} only")
 
     command = [atoll, "export", "safetensors", made, "--dtype", out_type, "--out", written]
     subprocess.run(
