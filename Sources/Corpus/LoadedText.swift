@@ -55,7 +55,7 @@ struct LoadedText: Sendable {
         var sink = MemorySink()
         let tokenization = Tokenization(
             encoder: UnitEncoder(
-                tokenizer: tokenizer, width: width, endOfText: tokenizer.endOfText, excluded: excluded),
+                tokenizer: tokenizer, width: width, endOfText: tokenizer.roles.eos, excluded: excluded),
             pool: WorkerPool(threadCount: WorkerPool.processorCount), observer: nil)
         try tokenization.run(&domain, into: &sink)
         return LoadedText(

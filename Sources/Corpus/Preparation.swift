@@ -72,7 +72,7 @@ package struct Preparation: Sendable {
         var index = PreparedIndex(tokenizer: tokenizer)
         let tokenization = Tokenization(
             encoder: UnitEncoder(
-                tokenizer: tokenizer, width: index.width, endOfText: tokenizer.endOfText, excluded: []),
+                tokenizer: tokenizer, width: index.width, endOfText: tokenizer.roles.eos, excluded: []),
             pool: pool, observer: observer)
         for number in domains.indices {
             var writer = PreparedWriter(
