@@ -202,7 +202,7 @@ import Tokenizing
         #expect(cut(text) == size)
         text[size - 5] = UInt8(ascii: "\n")
         #expect(cut(text) == size - 4)
-        text.replaceSubrange(size - 100..<size - 98, with: Array("\nw".utf8))
+        text.replaceSubrange(size - 101..<size - 98, with: Array("x\nw".utf8))
         #expect(cut(text) == size - 99)
         // No character is cut, and what is not UTF-8 ends all the same.
         let euros = Array(String(repeating: "\u{20ac}", count: size / 3 + 1).utf8).prefix(size + 1)

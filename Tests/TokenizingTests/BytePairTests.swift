@@ -46,11 +46,11 @@ import Testing
     @Test func specialTokensAroundATextAreAddedOnRequestOnly() throws {
         let tokenizer = try GoldenFile.tokenizer("added")
         #expect(tokenizer.encode("x").count == 1)
-        #expect(tokenizer.encode("x", addSpecialTokens: true) == [417] + tokenizer.encode("x") + [418])
+        #expect(tokenizer.encode("x", addSpecialTokens: true) == [338] + tokenizer.encode("x") + [339])
         #expect(tokenizer.addsBOS)
-        #expect(tokenizer.decode([417, 69, 418], skippingSpecialTokens: true) == tokenizer.decode([69]))
-        #expect(tokenizer.vocabularySize == 422)
-        #expect(tokenizer.decode([422]) == nil)
+        #expect(tokenizer.decode([338, 69, 339], skippingSpecialTokens: true) == tokenizer.decode([69]))
+        #expect(tokenizer.vocabularySize == 343)
+        #expect(tokenizer.decode([343]) == nil)
     }
 
     @Test func rolesComeFromTheConfiguration() throws {
@@ -61,8 +61,8 @@ import Testing
         ]
         let tokenizer = try Tokenizer(tokenizerJSON: file, config: config.encoded())
         #expect(tokenizer.roles.bos == 0)
-        #expect(tokenizer.roles.eos == 418)
-        #expect(tokenizer.roles.pad == 419)
+        #expect(tokenizer.roles.eos == 339)
+        #expect(tokenizer.roles.pad == 340)
         #expect(tokenizer.roles.unknown == nil)
         #expect(!tokenizer.addsBOS)
         let written = try #require(JSONValue(parsing: tokenizer.configJSON(contextLength: 64)).object)
@@ -70,7 +70,7 @@ import Testing
         #expect(written["chat_template"] == "{{ messages }}")
         #expect(written["model_max_length"] == 64)
         // Without it: what stands around a text.
-        #expect(try Tokenizer(tokenizerJSON: file).roles.bos == 417)
+        #expect(try Tokenizer(tokenizerJSON: file).roles.bos == 338)
         #expect(try GoldenFile.tokenizer("gpt-2").roles.eos == 0)
     }
 

@@ -79,8 +79,8 @@ enum GoldenFile {
         let first = added(0, "<|endoftext|>", special: true)
         guard name == "added" else { return [first] }
         return [
-            first, added(417, "<s>", special: true), added(418, "</s>", special: true),
-            added(419, "<pad>", strips: true), added(420, "the", singleWord: true), added(421, "<s>the"),
+            first, added(338, "<s>", special: true), added(339, "</s>", special: true),
+            added(340, "<pad>", strips: true), added(341, "the", singleWord: true), added(342, "<s>the"),
         ]
     }
 
@@ -101,8 +101,8 @@ enum GoldenFile {
         ],
         "pair": [],
         "special_tokens": [
-            "<s>": ["id": "<s>", "ids": [417], "tokens": ["<s>"]],
-            "</s>": ["id": "</s>", "ids": [418], "tokens": ["</s>"]],
+            "<s>": ["id": "<s>", "ids": [338], "tokens": ["<s>"]],
+            "</s>": ["id": "</s>", "ids": [339], "tokens": ["</s>"]],
         ],
     ]
 
