@@ -30,9 +30,10 @@ import Tokenizing
     ) throws {
         var random = SeededRandom(seed: 1)
         var text: [UInt8] = []
+        let corpus = Array(GoldenVectors.corpus.utf8)
         while text.count < 1_500_000 {
-            text +=
-                Array(GoldenVectors.corpus.utf8)[random.nextIndex(below: 400)..<(400 + random.nextIndex(below: 600))]
+            let start = random.nextIndex(below: corpus.count)
+            text += corpus[start..<min(corpus.count, start + 1 + random.nextIndex(below: 600))]
             text += Array("\nword\(random.nextIndex(below: 5000))".utf8)
         }
         let settings = TokenizerTraining.Settings(vocabularySize: 1000, pattern: pattern)
