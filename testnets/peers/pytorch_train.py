@@ -4,8 +4,10 @@
 
 Each round lets every PyTorch mode train for a while and then runs `atoll bench train` once per --dtypes; one process
 works at a time, so all see the same machine. Speeds are medians over the rounds; a ratio is that of medians, and in
-parentheses the least and the greatest of one round. Peak memory is VmHWM of the whole process. The exit code is 0 only
-if everything ran and both sides have the same number of parameters.
+parentheses the least and the greatest of one round. Peak memory is VmHWM of the whole process. Every round also measures
+what other processes took of the processor: PyTorch's threads wait for each other at every operation and lose far more
+to a busy neighbour than atoll's, so such a round says nothing. The exit code is 0 only if everything ran, both sides
+have the same number of parameters, and the machine was free (3 if it was not).
 """
 
 import argparse
@@ -17,6 +19,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 WORKER = Path(__file__).with_name("pytorch_worker.py")
@@ -37,14 +40,46 @@ DTYPES = ("fastest", "f32", "bf16")
 WORKER_ENVIRONMENT = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(1 << 40)}
 
 
+# Cores that other processes may take during a round, in the mean, before the comparison is void.
+OTHERS_MAX = 0.1
+EXIT_BUSY = 3
+
+
+def kernel_bytes(path, name):
+    """A line such as `VmHWM:  1024 kB` of a file in /proc."""
+    for line in Path(path).read_text().splitlines():
+        if line.startswith(f"{name}:"):
+            return int(line.split()[1]) * 1024
+    sys.exit(f"{path} has no {name}; memory is measured on Linux only")
+
+
+def busy_seconds():
+    """Processor seconds since the machine started that were neither idle nor waiting for a disk; stolen ones count."""
+    user, nice, system, _, _, irq, soft_irq, steal = map(int, Path("/proc/stat").read_text().split()[1:9])
+    return (user + nice + system + irq + soft_irq + steal) / os.sysconf("SC_CLK_TCK")
+
+
+def process_seconds(pid):
+    """Processor seconds of a process and all its threads."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 class Side:
     """One contender: its name and what its rounds measured."""
 
     def __init__(self, name):
         self.name = name
         self.speeds = []
+        self.others = []
         self.peak_bytes = 0
         self.facts = {}
+
+    def run(self, seconds):
+        """One round; `train` returns the processor seconds that it took itself."""
+        start, busy = time.monotonic(), busy_seconds()
+        own = self.train(seconds)
+        self.others.append(max(0.0, busy_seconds() - busy - own) / (time.monotonic() - start))
 
     @property
     def median(self):
@@ -53,7 +88,7 @@ class Side:
     def as_json(self):
         return {
             **self.facts, "tokens_per_second": self.speeds, "median_tokens_per_second": self.median,
-            "peak_bytes": self.peak_bytes,
+            "peak_bytes": self.peak_bytes, "cores_taken_by_others": self.others,
         }
 
 
@@ -72,14 +107,17 @@ class PyTorch(Side):
 
     def warm_up(self):
         self.facts = self.answer()
+        self.peak_bytes = self.read_peak()
 
-    def run(self, seconds):
+    def train(self, seconds):
+        before = process_seconds(self.process.pid)
         self.process.stdin.write(f"{seconds}\n")
         self.process.stdin.flush()
         answer = self.answer()
         self.speeds.append(answer["tokens_per_second"])
         self.facts["last_loss"] = answer["loss"]
         self.peak_bytes = self.read_peak()
+        return process_seconds(self.process.pid) - before
 
     def answer(self):
         line = self.process.stdout.readline()
@@ -88,10 +126,7 @@ class PyTorch(Side):
         return json.loads(line)
 
     def read_peak(self):
-        for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-        sys.exit("/proc has no VmHWM for the worker; peak memory needs Linux")
+        return kernel_bytes(f"/proc/{self.process.pid}/status", "VmHWM")
 
     def close(self):
         self.process.stdin.close()
@@ -108,7 +143,7 @@ class Atoll(Side):
         self.command = [binary, "bench", "train", "--size", size, "--batch", str(batch), "--threads", str(threads)]
         self.command += ["--json"] + ([] if dtype == "fastest" else ["--dtype", dtype])
 
-    def run(self, seconds):
+    def train(self, seconds):
         # Half of atoll's time goes to matrix products; its --seconds is a whole number.
         command = [*self.command, "--seconds", str(max(1, round(2 * seconds)))]
         with tempfile.TemporaryFile("w+") as errors:
@@ -123,6 +158,7 @@ class Atoll(Side):
         self.facts = json.loads(output)
         self.speeds.append(self.facts.pop("tokens_per_second"))
         self.peak_bytes = max(self.peak_bytes, usage.ru_maxrss * 1024)
+        return usage.ru_utime + usage.ru_stime
 
 
 def best(sides):
@@ -151,6 +187,10 @@ def compare(size, options):
             note(f"{size}: starting pytorch {mode}")
             theirs.append(PyTorch(mode, size, batch, options.threads))
             theirs[-1].warm_up()
+            # Every worker keeps its memory between rounds, and whatever starts next needs about as much.
+            left, needed = kernel_bytes("/proc/meminfo", "MemAvailable"), max(side.peak_bytes for side in theirs)
+            if left < needed:
+                sys.exit(f"{left >> 20} MiB of memory are left and {needed >> 20} needed: choose fewer --modes at once")
         for number in range(options.rounds):
             for side in theirs + ours:
                 side.run(options.seconds)
@@ -177,12 +217,12 @@ def compare(size, options):
 
 def show(result):
     print(f"\n{result['size']}: {result['parameters']} parameters, batch {result['batch']} x {result['sequence']}")
-    print(f"{'':22} {'tokens/s':>9} {'min':>8} {'max':>8} {'peak MiB':>9}")
+    print(f"{'':22} {'tokens/s':>9} {'min':>8} {'max':>8} {'peak MiB':>9} {'others':>7}")
     for name, side in result["sides"].items():
         speeds = side["tokens_per_second"]
         print(
             f"{name:22} {side['median_tokens_per_second']:9.0f} {min(speeds):8.0f} {max(speeds):8.0f}"
-            f" {side['peak_bytes'] / 2**20:9.0f}"
+            f" {side['peak_bytes'] / 2**20:9.0f} {max(side['cores_taken_by_others']):7.2f}"
         )
     for ratio in result["ratios"]:
         print(
@@ -261,6 +301,10 @@ def main():
             )
             + "\n"
         )
+    most = max(max(side["cores_taken_by_others"]) for result in results for side in result["sides"].values())
+    if most > OTHERS_MAX:
+        note(f"void: other processes took up to {most:.2f} cores during a round; repeat on a free machine")
+        sys.exit(EXIT_BUSY)
 
 
 if __name__ == "__main__":
