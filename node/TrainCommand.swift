@@ -59,7 +59,7 @@ struct TrainCommand: AsyncParsableCommand {
     @Option(name: .long, help: "Operands of matrix products: f32 or bf16. Default: the faster on this processor.")
     var dtype: String?
 
-    @Flag(name: .long, help: "Compute activations again for the gradient: less memory, a quarter more time.")
+    @Flag(name: .long, help: "Compute activations again for the gradient: less memory, a fifth more time.")
     var recompute = false
 
     @Option(name: .long, help: "Threads; 0 takes one per core.")

@@ -6,18 +6,22 @@ package struct DurableFolder: ~Copyable {
     private let path: String
     private let parent: String
     private let layer: any FileLayer
-    private let replaces: Bool
+    private let replaced: ((_ name: String) -> Bool)?
     private var isCommitted = false
 
     /// Starts a partial folder beside `path`.
     ///
     /// `path` must not exist, or be an empty folder: a used folder is never written into. Its parent must exist. What
-    /// killed processes may have left of the same output is removed. With `replacing` a used folder is allowed: the commit
-    /// puts the new one in its place in one step and removes the old one, which must hold plain files only.
-    package init(path: String, replacing: Bool = false, layer: any FileLayer = SystemFiles()) throws(FileError) {
+    /// killed processes may have left of the same output is removed.
+    ///
+    /// With `replacing` a used folder is allowed: the commit puts the new one in its place in one step. Of the old one's
+    /// files those that `replacing` is true for go; all others are somebody's own and stay. A folder in it is an error.
+    package init(
+        path: String, replacing: ((_ name: String) -> Bool)? = nil, layer: any FileLayer = SystemFiles()
+    ) throws(FileError) {
         let (parent, name) = splitPath(path)
-        replaces = replacing && (try? layer.list(path)) != nil
-        if !replaces { try Self.checkUnused(path, layer: layer) }
+        let replaced = (try? layer.list(path)) == nil ? nil : replacing
+        if replaced == nil { try Self.checkUnused(path, layer: layer) }
         for stale in stalePartials(of: name, among: try layer.list(parent)) {
             Self.remove("\(parent)/\(stale)", layer: layer)
         }
@@ -25,10 +29,26 @@ package struct DurableFolder: ~Copyable {
         do { try layer.createFolder(partial) } catch {
             throw FileError(error.operation, path, errno: error.reason.number)
         }
+        do { try Self.carryOver(from: path, to: partial, unless: replaced, layer: layer) } catch {
+            Self.remove(partial, layer: layer)
+            throw error
+        }
         partialPath = partial
+        self.replaced = replaced
         self.path = parent == "." ? name : parent == "/" ? "/\(name)" : "\(parent)/\(name)"
         self.parent = parent
         self.layer = layer
+    }
+
+    /// Gives the files that are nobody's output but the user's a second name in the new folder.
+    private static func carryOver(
+        from path: String, to partial: String, unless replaced: ((_ name: String) -> Bool)?, layer: any FileLayer
+    ) throws(FileError) {
+        guard let replaced else { return }
+        let here = Set(try layer.list(partial))
+        for name in try layer.list(path) where !replaced(name) && !here.contains(name) {
+            try layer.link("\(path)/\(name)", as: "\(partial)/\(name)")
+        }
     }
 
     /// Throws unless `path` does not exist or is an empty folder.
@@ -59,8 +79,10 @@ package struct DurableFolder: ~Copyable {
 
     /// Puts the folder in its place. Every file in it must be committed.
     package consuming func commit() throws(FileError) {
+        // Also what came since the start.
+        try Self.carryOver(from: path, to: partialPath, unless: replaced, layer: layer)
         try layer.syncFolder(partialPath)
-        if replaces {
+        if replaced != nil {
             try layer.exchange(partialPath, with: path)
             try layer.syncFolder(parent)
             // The partial path names the old folder now; what is left of it is removed as a partial folder is.

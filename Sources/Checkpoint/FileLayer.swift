@@ -16,6 +16,8 @@ package protocol FileLayer: Sendable {
     func close(_ descriptor: Int32)
     /// Renames a file or folder, replacing an old file or empty folder atomically.
     func rename(_ old: String, to new: String) throws(FileError)
+    /// Gives a file a second name; fails for folders, and where the name is taken.
+    func link(_ old: String, as new: String) throws(FileError)
     /// Swaps two names of one folder in one step.
     func exchange(_ one: String, with other: String) throws(FileError)
     /// Removes a file.
@@ -85,6 +87,10 @@ package struct SystemFiles: FileLayer {
 
     package func rename(_ old: String, to new: String) throws(FileError) {
         guard Glibc.rename(old, new) == 0 else { throw FileError(.rename, new, errno: errno) }
+    }
+
+    package func link(_ old: String, as new: String) throws(FileError) {
+        guard Glibc.link(old, new) == 0 else { throw FileError(.create, new, errno: errno) }
     }
 
     package func exchange(_ one: String, with other: String) throws(FileError) {

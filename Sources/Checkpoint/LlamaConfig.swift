@@ -7,7 +7,7 @@ package enum LlamaConfig {
     package enum Refusal: Error, Hashable, Sendable {
         /// It does not hold what it must.
         case malformed(String)
-        /// It describes a model that is not implemented.
+        /// It describes a model that atoll does not run.
         case unsupported(String)
     }
 
@@ -25,7 +25,7 @@ package enum LlamaConfig {
     }
 
     /// The model that a `config.json` describes, with the defaults that transformers has; whatever would change the
-    /// model's output and is not implemented is refused.
+    /// model's output and that atoll does not know is refused.
     package static func decode(_ bytes: [UInt8]) throws(Refusal) -> ModelConfiguration {
         try decode(try parse(bytes))
     }

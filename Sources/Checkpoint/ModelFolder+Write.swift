@@ -23,6 +23,13 @@ extension ModelFolder {
     /// The file beside a model that training goes on from.
     package static let trainingStateName = "trainer.state"
 
+    /// Whether a file of that name belongs to a checkpoint, as opposed to what else a person keeps in the folder.
+    package static func isOutput(_ name: String) -> Bool {
+        let isShard = name.hasPrefix("model-") && name.contains("-of-") && name.hasSuffix(".safetensors")
+        let others = ["model.safetensors", "model.safetensors.index.json", "config.json", trainingStateName]
+        return isShard || (others + Companions.tokenizerFiles + Companions.otherFiles).contains(name)
+    }
+
     /// Writes a complete checkpoint folder, atomically and durably; equal arguments give equal bytes.
     ///
     /// - Parameters:
@@ -31,7 +38,7 @@ extension ModelFolder {
     ///   - companions: side files and configuration keys of the checkpoint that the model was made of.
     ///   - metadata: pairs for the tensor files, besides `format`.
     ///   - trainingState: what training needs besides the model to go on, as the file `trainingStateName`.
-    ///   - replacing: whether a used folder at `path` is replaced, in one step.
+    ///   - replacing: whether a checkpoint at `path` is replaced, in one step; files that are no part of one stay.
     ///   - values: fills [tensor.count] float32 with the values of one tensor; called once per tensor, in the order of
     ///     the files, which is that of the names. NaN, infinity and what is beyond the element type are refused.
     package static func write(
@@ -42,7 +49,8 @@ extension ModelFolder {
         values: (ParameterLayout.Tensor, UnsafeMutableBufferPointer<Float>) throws(CheckpointError) -> Void
     ) throws(CheckpointError) {
         do {
-            let folder = try DurableFolder(path: path, replacing: replacing, layer: layer)
+            let replaced: ((String) -> Bool)? = replacing ? { isOutput($0) } : nil
+            let folder = try DurableFolder(path: path, replacing: replaced, layer: layer)
             try folder.write(
                 LlamaConfig.encode(configuration, type: storage.type, keeping: companions?.config), as: "config.json")
             let files =

@@ -45,7 +45,7 @@ package final class Trainer {
     /// Prepares training in batches of `batchSize` windows of `sequenceLength` + 1 tokens (default: the whole context).
     ///
     /// With `recomputesActivations` only each block's input is kept for the gradient and the rest is computed again:
-    /// about a fifth of the memory for a quarter more time, to the same bits.
+    /// less memory for about a fifth more time, to the same bits.
     package init(
         state: TrainingState, batchSize: Int, sequenceLength: Int? = nil, optimizer: AdamW = AdamW(),
         muon: Muon? = nil, precision: Precision = .float32, recomputesActivations: Bool = false, pool: WorkerPool,

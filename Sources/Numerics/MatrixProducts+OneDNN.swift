@@ -47,9 +47,11 @@ extension MatrixProducts {
         let padded = paddedColumns(columns)
         for column in 0..<columns {
             for row in 0..<rows {
-                let bits = source[column * stride + row].bitPattern
-                // To nearest, ties to even, as the kernels round.
-                to[row * padded + column] = UInt16(truncatingIfNeeded: (bits &+ 0x7fff &+ ((bits >> 16) & 1)) >> 16)
+                let value = source[column * stride + row]
+                let bits = value.bitPattern
+                // To nearest, ties to even, as the kernels round; NaN stays NaN, which the sum would turn into a number.
+                let rounded = (bits &+ 0x7fff &+ ((bits >> 16) & 1)) >> 16
+                to[row * padded + column] = value.isNaN ? 0x7fc0 : UInt16(truncatingIfNeeded: rounded)
             }
         }
     }

@@ -48,12 +48,12 @@ package struct MatrixProducts: Sendable {
     /// Words that a packed B takes.
     package func packedCount(rows: Int, columns: Int) -> Int { words(rows) * ((columns + 15) / 16 * 16) }
 
-    /// Rows (words) of a packed B that lie in one block.
+    /// Rows (words) of a packed B that lie in one block, as in MatrixPacking.swift.
     package static let packedBlockRows = 256
 
     /// Words of scratch memory that `multiplyTransposed` takes for so many rows.
     package static func transposedScratchCount(rows: Int) -> Int {
         // Tiles have 3 to 12 rows and 16 words of padding each.
-        256 * (rows + 16) + 16 * (rows / 3 + 2)
+        packedBlockRows * (rows + 16) + 16 * (rows / 3 + 2)
     }
 }

@@ -5,9 +5,6 @@ import CVector
 /// Floats in a vector and columns of a register tile.
 private let lanes = 16
 
-/// Rows of B per block, as in MatrixPacking.swift.
-private let packedBlockRows = 256
-
 /// Rows of C per register tile, and per tile for rows left over.
 private let tileRows = Int(vector_tile_rows)
 private let smallTileRows = Int(vector_small_tile_rows)

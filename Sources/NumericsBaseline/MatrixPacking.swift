@@ -12,7 +12,7 @@ import CVector
 private let lanes = 16
 
 /// Rows of B per block: a panel of 256 x 16 floats is 16 KiB, half of a small first-level cache.
-private let packedBlockRows = 256
+let packedBlockRows = 256
 
 /// Loads up to 16 floats; zeros beyond.
 @inline(__always)

@@ -174,7 +174,7 @@ extension Tokenizer {
 package enum TokenizerError: Error, Hashable, Sendable, CustomStringConvertible {
     /// The file is not JSON, or breaks its rules.
     case malformed(String)
-    /// The file describes a tokenizer that is not implemented; `part` names the field.
+    /// The file describes a tokenizer of another kind; `part` names the field.
     case unsupported(part: String, found: String)
 
     /// The reason in words.

@@ -61,6 +61,11 @@ final class FaultyFiles: FileLayer, @unchecked Sendable {
 
     func close(_ descriptor: Int32) { system.close(descriptor) }
 
+    func link(_ old: String, as new: String) throws(FileError) {
+        if let number = step() { throw FileError(.create, new, errno: number) }
+        try system.link(old, as: new)
+    }
+
     func exchange(_ one: String, with other: String) throws(FileError) {
         if let number = step() { throw FileError(.rename, other, errno: number) }
         try system.exchange(one, with: other)

@@ -37,6 +37,23 @@ import Testing
         #expect(place.names() == ["saved", "text", "whole"])
     }
 
+    @Test func `What a person keeps in the folder of a checkpoint survives a resumed run`() throws {
+        try place.writeText()
+        #expect(try train(["--stop-after", "2", "--out", place["part"]]).status == 0)
+        try place.write("part/notes.md", "mine")
+        try place.write("part/model-00001-of-00002.safetensors", "stale")
+        #expect(try AtollProcess.run("train", "--resume", place["part"]).status == 0)
+        #expect(try String(decoding: bytes("part/notes.md"), as: UTF8.self) == "mine")
+        #expect(!place.names(in: "part").contains("model-00001-of-00002.safetensors"))
+        // A folder cannot be carried over: said before the work, with everything left as it is.
+        try place.write("part/more/notes.md", "mine")
+        let before = try bytes("part/trainer.state")
+        let refused = try AtollProcess.run("train", "--resume", place["part"], "--steps", "9")
+        #expect(refused.status != 0 && refused.error.contains("more"), "\(refused.error)")
+        #expect(try bytes("part/trainer.state") == before)
+        #expect(place.names() == ["part", "text"])
+    }
+
     @Test func `What cannot be resumed is refused with the cure`() throws {
         try place.writeText()
         #expect(try train(["--stop-after", "2", "--out", place["part"]]).status == 0)

@@ -72,6 +72,26 @@ import Testing
         }
     }
 
+    @Test(arguments: implementations.indices)
+    func aNaNOfEitherSideReachesItsRowOrColumnAndNoOther(implementation: Int) {
+        let (name, products) = Self.implementations[implementation]
+        let a = FloatBuffer([Float](repeating: 1, count: 5 * 8))
+        a[3 * 8 + 2] = .nan
+        let weight = FloatBuffer([Float](repeating: 1, count: 4 * 8))
+        // Rounded as an ordinary number, these bits would overflow into another value.
+        weight[8 + 5] = Float(bitPattern: 0x7fff_ffff)
+        let packed = FloatBuffer(count: products.packedCount(rows: 8, columns: 4))
+        products.packColumns(8, 4, weight.pointer, 8, packed.pointer)
+        let stride = products.stagedStride(8)
+        let (staged, c) = (FloatBuffer(count: 5 * stride), FloatBuffer(count: 5 * 4))
+        products.stageRows(5, 8, a.pointer, 8, staged.pointer, stride)
+        products.multiply(5, 4, 8, staged.pointer, stride, packed.pointer, c.pointer, 4, false)
+        withExtendedLifetime((a, weight, packed, staged)) {}
+        for row in 0..<5 {
+            for column in 0..<4 { #expect(c[row * 4 + column].isNaN == (row == 3 || column == 1), "\(name)") }
+        }
+    }
+
     /// 1 + 2^-8 lies half-way between two bfloat16 values and goes to the even one, 1; just above goes up to 1 + 2^-7.
     @Test(arguments: InstructionSet.available)
     func roundingIsToNearestTiesToEvenAndKeepsNaNAndInfinity(instructionSet: InstructionSet) {

@@ -50,6 +50,17 @@ package enum DataSelection {
         return sources
     }
 
+    /// `parse` for a command to which weights mean nothing.
+    static func parseUnweighted(
+        _ values: [String], for command: String, cure: String
+    ) throws(UserError) -> [DomainSource] {
+        let sources = try parse(values)
+        guard sources.allSatisfy({ $0.weight == 1 }) else {
+            throw UserError("a weight has no meaning for \(command)", cure: cure, exitCode: .usage)
+        }
+        return sources
+    }
+
     private static func names(of value: Value) throws(UserError) -> [String] {
         if let name = value.name { return [name] }
         guard PreparedFolder.isPrepared(value.pattern) else { return [defaultName] }

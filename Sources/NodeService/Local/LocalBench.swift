@@ -1,6 +1,7 @@
 package import JSONText
 package import LanguageModel
 import Numerics
+import PeerNet
 
 /// `atoll bench train`: how fast this machine trains, and which share of its matrix peak that is.
 package struct LocalBench: Sendable {
@@ -91,10 +92,7 @@ package struct LocalBench: Sendable {
             secondsPerRound: Double(request.seconds) / Double(2 * rounds), rounds: rounds)
         let (clock, progress) = (ContinuousClock(), report)
         let start = clock.now
-        func now() -> Double {
-            let elapsed = (clock.now - start).components
-            return Double(elapsed.seconds) + Double(elapsed.attoseconds) * 1e-18
-        }
+        func now() -> Double { (clock.now - start).inSeconds }
         do throws(ModelError) {
             let bench = try TrainBench.run(settings, now: now) { progress("round \($0) of \(rounds)") }
             return Report(size: request.size, bench: bench)

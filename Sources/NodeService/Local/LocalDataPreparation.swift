@@ -66,12 +66,8 @@ package struct LocalDataPreparation: Sendable {
         _ request: Request, progress: @escaping @Sendable (String) -> Void
     ) throws(UserError) -> Report {
         let threads = try threadCount(request.threads)
-        let sources = try DataSelection.parse(request.data)
-        guard sources.allSatisfy({ $0.weight == 1 }) else {
-            throw UserError(
-                "a weight has no meaning for atoll data prepare",
-                cure: "Give weights to atoll train, as NAME:WEIGHT=\(request.out)", exitCode: .usage)
-        }
+        let sources = try DataSelection.parseUnweighted(
+            request.data, for: "atoll data prepare", cure: "Give weights to atoll train, as NAME:WEIGHT=\(request.out)")
         let tokenizer = try loadTokenizer(request.tokenizer)
         let clock = ContinuousClock()
         let start = clock.now

@@ -1,6 +1,7 @@
 package import JSONText
 package import LanguageModel
 import Numerics
+import PeerNet
 
 /// `atoll bench gemm`: the trainer's matrix products beside the machine's peak.
 package enum LocalGemmBench {
@@ -63,10 +64,7 @@ package enum LocalGemmBench {
         let threads = try threadCount(threads)
         let clock = ContinuousClock()
         let start = clock.now
-        func now() -> Double {
-            let elapsed = (clock.now - start).components
-            return Double(elapsed.seconds) + Double(elapsed.attoseconds) * 1e-18
-        }
+        func now() -> Double { (clock.now - start).inSeconds }
         let precisions: [Precision] = InstructionSet.best.hasBFloat16 ? [.float32, .bfloat16] : [.float32]
         return Report(
             size: size, threadCount: threads,

@@ -1,5 +1,6 @@
 import LanguageModel
 import Numerics
+import PeerNet
 import Tokenizing
 
 /// `atoll generate`: continues texts.
@@ -163,8 +164,8 @@ package struct LocalGeneration: Sendable {
             }
             active = still
         }
-        report.decode.seconds += seconds(clock.now - decodeStart)
-        report.prefill.seconds += seconds(decodeStart - start)
+        report.decode.seconds += (clock.now - decodeStart).inSeconds
+        report.prefill.seconds += (decodeStart - start).inSeconds
         report.prefill.tokens += prompts.reduce(0) { $0 + $1.tokens.count }
         for (prompt, var draft) in zip(prompts, drafts) {
             let rest = draft.text.finish()
@@ -186,9 +187,5 @@ package struct LocalGeneration: Sendable {
         let bytes = draft.text.append(bytes(of: token))
         if draft.text.isStopped { draft.finish = .stop }
         return bytes
-    }
-
-    private func seconds(_ duration: Duration) -> Double {
-        Double(duration.components.seconds) + Double(duration.components.attoseconds) * 1e-18
     }
 }

@@ -1,6 +1,7 @@
 package import JSONText
 package import LanguageModel
 import Numerics
+import PeerNet
 
 /// `atoll bench generate`: how fast this machine generates, and which share of its limits that is.
 package struct LocalGenerationBench: Sendable {
@@ -80,10 +81,7 @@ package struct LocalGenerationBench: Sendable {
         let rounds = max(2, request.seconds / 4)
         let clock = ContinuousClock()
         let start = clock.now
-        func now() -> Double {
-            let elapsed = (clock.now - start).components
-            return Double(elapsed.seconds) + Double(elapsed.attoseconds) * 1e-18
-        }
+        func now() -> Double { (clock.now - start).inSeconds }
         let bench = GenerateBench.run(
             layout: layout, parameters: parameters,
             GenerateBench.Settings(

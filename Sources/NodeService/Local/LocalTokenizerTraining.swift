@@ -83,12 +83,8 @@ package struct LocalTokenizerTraining: Sendable {
         _ request: Request, progress: @escaping @Sendable (String) -> Void
     ) throws(UserError) -> Report {
         let threads = try threadCount(request.threads)
-        let sources = try DataSelection.parse(request.data)
-        guard sources.allSatisfy({ $0.weight == 1 }) else {
-            throw UserError(
-                "a weight has no meaning for atoll tokenizer train", cure: "Name the text without weights",
-                exitCode: .usage)
-        }
+        let sources = try DataSelection.parseUnweighted(
+            request.data, for: "atoll tokenizer train", cure: "Name the text without weights")
         let pool = WorkerPool(threadCount: threads)
         let settings = TokenizerTraining.Settings(
             vocabularySize: request.vocabularySize, pattern: try TokenizerTraining.Pattern(flag: request.pattern),

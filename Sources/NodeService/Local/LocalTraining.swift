@@ -176,7 +176,8 @@ package struct LocalTraining: Sendable {
             }
             return
         }
-        do { _ = try DurableFolder(path: out, replacing: out == request.resume) } catch {
+        let replaced: ((String) -> Bool)? = out == request.resume ? { ModelFolder.isOutput($0) } : nil
+        do { _ = try DurableFolder(path: out, replacing: replaced) } catch {
             throw UserError(checkpoint: .file(error))
         }
     }

@@ -1,3 +1,4 @@
+import PeerNet
 import Swarm
 
 /// Turns steps into about one line a second: step, loss, speed, time left; and into lines of a run log.
@@ -37,7 +38,7 @@ struct ProgressMeter {
         steps += 1
         lossSum += loss
         let now = clock.now
-        let stepSeconds = Self.seconds(now - start) - seconds
+        let stepSeconds = (now - start).inSeconds - seconds
         seconds += stepSeconds
         let isLineDue = now - lastLine >= .seconds(1) || steps == stepCount
         if isLineDue || steps == stepsBefore + 1 {
@@ -47,7 +48,7 @@ struct ProgressMeter {
         }
         guard isLineDue else { return }
         let count = steps - stepsAtLastLine
-        let rate = Double(count * tokensPerStep) / max(Self.seconds(now - lastLine), 1e-9)
+        let rate = Double(count * tokensPerStep) / max((now - lastLine).inSeconds, 1e-9)
         let left = Double((stepCount - steps) * tokensPerStep) / max(rate, 1e-9)
         report(
             "step \(steps)/\(stepCount)  loss \(fixed(lossSum / Double(count), 4))  \(fixed(rate, 0)) tokens/s  "
@@ -55,9 +56,5 @@ struct ProgressMeter {
         lastLine = now
         stepsAtLastLine = steps
         lossSum = 0
-    }
-
-    private static func seconds(_ duration: Duration) -> Double {
-        Double(duration.components.seconds) + Double(duration.components.attoseconds) * 1e-18
     }
 }
