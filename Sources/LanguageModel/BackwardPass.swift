@@ -204,7 +204,7 @@ struct BackwardPass {
             count, queryWidth, kept.attention + first * queryWidth, queryWidth, first, tokens, memory.packedAttention)
         for sequence in 0..<count / length {
             let token = first + sequence * length
-            kernels.attentionGradient(
+            products.attentionGradient(
                 length, configuration.headCount, configuration.keyValueHeadCount, configuration.headWidth,
                 kept.queryKeyValue + token * attentionWidth, workspace.cosines, workspace.sines,
                 kept.attention + token * queryWidth, kept.statistics + token * 2 * configuration.headCount,

@@ -87,7 +87,7 @@ struct ForwardPass {
         multiply(count, attentionWidth, width, scratch.normed, matrices.queryKeyValue.forward, queryKeyValue, scratch)
         let attention = kept.attention + first * queryWidth
         for sequence in 0..<count / length {
-            kernels.attention(
+            products.attention(
                 length, configuration.headCount, configuration.keyValueHeadCount, configuration.headWidth,
                 queryKeyValue + sequence * length * attentionWidth, workspace.cosines, workspace.sines,
                 attention + sequence * length * queryWidth,

@@ -88,14 +88,6 @@ package struct Kernels: Sendable {
     package let rotate: @Sendable (Int, Int, Floats, Int, Floats, Floats, Float, Float, MutableFloats, Int) -> Void
     /// Floats of scratch memory for attention.
     package let attentionScratchCount: @Sendable (Int, Int) -> Int
-    /// Causal attention.
-    package let attention:
-        @Sendable (Int, Int, Int, Int, Floats, Floats, Floats, MutableFloats, MutableFloats, MutableFloats) -> Void
-    /// The gradient of causal attention.
-    package let attentionGradient:
-        @Sendable (
-            Int, Int, Int, Int, Floats, Floats, Floats, Floats, Floats, Floats, MutableFloats, MutableFloats
-        ) -> Void
 
     /// The matrix products of a precision.
     ///
@@ -128,14 +120,18 @@ package struct Kernels: Sendable {
             packColumns: NumericsBaseline.packColumns,
             stageRows: NumericsBaseline.stageRows,
             multiply: NumericsBaseline.multiplyPacked,
-            multiplyTransposed: NumericsBaseline.multiplyTransposedPacked),
+            multiplyTransposed: NumericsBaseline.multiplyTransposedPacked,
+            attention: NumericsBaseline.attention,
+            attentionGradient: NumericsBaseline.attentionGradient),
         bfloat16: MatrixProducts(
             precision: .bfloat16,
             packRows: NumericsBaseline.packRowPairs,
             packColumns: NumericsBaseline.packColumnPairs,
             stageRows: NumericsBaseline.stageRowPairs,
             multiply: NumericsBaseline.multiplyPackedPairs,
-            multiplyTransposed: NumericsBaseline.multiplyTransposedPackedPairs),
+            multiplyTransposed: NumericsBaseline.multiplyTransposedPackedPairs,
+            attention: NumericsBaseline.attentionPairs,
+            attentionGradient: NumericsBaseline.attentionGradientPairs),
         multiplyVectors: NumericsBaseline.multiplyVectors,
         dotProduct: NumericsBaseline.dotProduct,
         rmsNorm: NumericsBaseline.rmsNorm,
@@ -150,9 +146,7 @@ package struct Kernels: Sendable {
         exponentials: NumericsBaseline.exponentials,
         adamW: NumericsBaseline.adamW,
         rotate: NumericsBaseline.rotate,
-        attentionScratchCount: NumericsBaseline.attentionScratchCount,
-        attention: NumericsBaseline.attention,
-        attentionGradient: NumericsBaseline.attentionGradient)
+        attentionScratchCount: NumericsBaseline.attentionScratchCount)
 
     private static let v3 = Kernels(
         instructionSet: .v3,
@@ -162,14 +156,18 @@ package struct Kernels: Sendable {
             packColumns: NumericsV3.packColumns,
             stageRows: NumericsV3.stageRows,
             multiply: NumericsV3.multiplyPacked,
-            multiplyTransposed: NumericsV3.multiplyTransposedPacked),
+            multiplyTransposed: NumericsV3.multiplyTransposedPacked,
+            attention: NumericsV3.attention,
+            attentionGradient: NumericsV3.attentionGradient),
         bfloat16: MatrixProducts(
             precision: .bfloat16,
             packRows: NumericsV3.packRowPairs,
             packColumns: NumericsV3.packColumnPairs,
             stageRows: NumericsV3.stageRowPairs,
             multiply: NumericsV3.multiplyPackedPairs,
-            multiplyTransposed: NumericsV3.multiplyTransposedPackedPairs),
+            multiplyTransposed: NumericsV3.multiplyTransposedPackedPairs,
+            attention: NumericsV3.attentionPairs,
+            attentionGradient: NumericsV3.attentionGradientPairs),
         multiplyVectors: NumericsV3.multiplyVectors,
         dotProduct: NumericsV3.dotProduct,
         rmsNorm: NumericsV3.rmsNorm,
@@ -184,9 +182,7 @@ package struct Kernels: Sendable {
         exponentials: NumericsV3.exponentials,
         adamW: NumericsV3.adamW,
         rotate: NumericsV3.rotate,
-        attentionScratchCount: NumericsV3.attentionScratchCount,
-        attention: NumericsV3.attention,
-        attentionGradient: NumericsV3.attentionGradient)
+        attentionScratchCount: NumericsV3.attentionScratchCount)
 
     private static let v4 = Kernels(
         instructionSet: .v4,
@@ -196,14 +192,18 @@ package struct Kernels: Sendable {
             packColumns: NumericsV4.packColumns,
             stageRows: NumericsV4.stageRows,
             multiply: NumericsV4.multiplyPacked,
-            multiplyTransposed: NumericsV4.multiplyTransposedPacked),
+            multiplyTransposed: NumericsV4.multiplyTransposedPacked,
+            attention: NumericsV4.attention,
+            attentionGradient: NumericsV4.attentionGradient),
         bfloat16: MatrixProducts(
             precision: .bfloat16,
             packRows: NumericsV4.packRowPairs,
             packColumns: NumericsV4.packColumnPairs,
             stageRows: NumericsV4.stageRowPairs,
             multiply: NumericsV4.multiplyPackedPairs,
-            multiplyTransposed: NumericsV4.multiplyTransposedPackedPairs),
+            multiplyTransposed: NumericsV4.multiplyTransposedPackedPairs,
+            attention: NumericsV4.attentionPairs,
+            attentionGradient: NumericsV4.attentionGradientPairs),
         multiplyVectors: NumericsV4.multiplyVectors,
         dotProduct: NumericsV4.dotProduct,
         rmsNorm: NumericsV4.rmsNorm,
@@ -218,9 +218,7 @@ package struct Kernels: Sendable {
         exponentials: NumericsV4.exponentials,
         adamW: NumericsV4.adamW,
         rotate: NumericsV4.rotate,
-        attentionScratchCount: NumericsV4.attentionScratchCount,
-        attention: NumericsV4.attention,
-        attentionGradient: NumericsV4.attentionGradient)
+        attentionScratchCount: NumericsV4.attentionScratchCount)
 
     private static let v4BFloat16 = Kernels(
         instructionSet: .v4BFloat16,
@@ -230,14 +228,18 @@ package struct Kernels: Sendable {
             packColumns: NumericsV4BFloat16.packColumns,
             stageRows: NumericsV4BFloat16.stageRows,
             multiply: NumericsV4BFloat16.multiplyPacked,
-            multiplyTransposed: NumericsV4BFloat16.multiplyTransposedPacked),
+            multiplyTransposed: NumericsV4BFloat16.multiplyTransposedPacked,
+            attention: NumericsV4BFloat16.attention,
+            attentionGradient: NumericsV4BFloat16.attentionGradient),
         bfloat16: MatrixProducts(
             precision: .bfloat16,
             packRows: NumericsV4BFloat16.packRowPairs,
             packColumns: NumericsV4BFloat16.packColumnPairs,
             stageRows: NumericsV4BFloat16.stageRowPairs,
             multiply: NumericsV4BFloat16.multiplyPackedPairs,
-            multiplyTransposed: NumericsV4BFloat16.multiplyTransposedPackedPairs),
+            multiplyTransposed: NumericsV4BFloat16.multiplyTransposedPackedPairs,
+            attention: NumericsV4BFloat16.attentionPairs,
+            attentionGradient: NumericsV4BFloat16.attentionGradientPairs),
         multiplyVectors: NumericsV4BFloat16.multiplyVectors,
         dotProduct: NumericsV4BFloat16.dotProduct,
         rmsNorm: NumericsV4BFloat16.rmsNorm,
@@ -252,7 +254,5 @@ package struct Kernels: Sendable {
         exponentials: NumericsV4BFloat16.exponentials,
         adamW: NumericsV4BFloat16.adamW,
         rotate: NumericsV4BFloat16.rotate,
-        attentionScratchCount: NumericsV4BFloat16.attentionScratchCount,
-        attention: NumericsV4BFloat16.attention,
-        attentionGradient: NumericsV4BFloat16.attentionGradient)
+        attentionScratchCount: NumericsV4BFloat16.attentionScratchCount)
 }

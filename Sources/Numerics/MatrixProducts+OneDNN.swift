@@ -30,7 +30,8 @@ extension MatrixProducts {
                     rows, columns, count, values(scratch), 2 * words, transposed: true,
                     values(b) + first * paddedColumns(columns), c, cStride, adding: adding || first > 0)
             }
-        })
+        },
+        attention: Kernels.best.bfloat16.attention, attentionGradient: Kernels.best.bfloat16.attentionGradient)
 
     /// Values of one row of a packed B.
     private static func paddedColumns(_ columns: Int) -> Int { (columns + 1) / 2 * 2 }

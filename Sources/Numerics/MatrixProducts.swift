@@ -9,8 +9,8 @@ package enum Precision: String, CaseIterable, Hashable, Sendable {
     package static let fastest: Precision = InstructionSet.best.hasBFloat16 ? .bfloat16 : .float32
 }
 
-/// Packed matrix products of one precision and instruction set; semantics are documented at the functions in
-/// NumericsBaseline (MatrixKernels.swift, MatrixPacking.swift).
+/// Packed matrix products of one precision and instruction set, and attention, which is made of products; semantics are
+/// documented at the functions in NumericsBaseline (MatrixKernels.swift, MatrixPacking.swift, AttentionKernels.swift).
 ///
 /// Callers give and get float32. Operands are packed (B) or staged (A) into buffers of float-sized words, which hold one
 /// float32 or two bfloat16 values that follow each other along the depth of the product.
@@ -30,6 +30,14 @@ package struct MatrixProducts: Sendable {
     /// C (+)= Aᵀ B: rows, columns, depth, A in float32, its stride, packed B, C, its stride, whether to add, scratch.
     package let multiplyTransposed:
         @Sendable (Int, Int, Int, Floats, Int, Floats, MutableFloats, Int, Bool, MutableFloats) -> Void
+    /// Causal attention.
+    package let attention:
+        @Sendable (Int, Int, Int, Int, Floats, Floats, Floats, MutableFloats, MutableFloats, MutableFloats) -> Void
+    /// The gradient of causal attention.
+    package let attentionGradient:
+        @Sendable (
+            Int, Int, Int, Int, Floats, Floats, Floats, Floats, Floats, Floats, MutableFloats, MutableFloats
+        ) -> Void
 
     /// Words that hold `count` values along the depth.
     package func words(_ count: Int) -> Int { precision == .float32 ? count : (count + 1) / 2 }
