@@ -88,7 +88,7 @@ struct BackwardPass {
                     block, parameters, chunk: chunk, after: after, between: between, before: before,
                     scratch: workspace.workers[worker])
             }
-            addWeightGradients(block, after: after, between: between, gradient, adding: adding)
+            addWeightGradients(block, parameters, after: after, between: between, gradient, adding: adding)
             (after, between, before) = (before, after, between)
         }
         if !adding { clearSums(gradient) }
@@ -101,7 +101,7 @@ struct BackwardPass {
     private func runHead(_ slab: Range<Int>, _ gradient: MutableFloats, adding: Bool) -> Double {
         let (width, vocabulary) = (configuration.width, configuration.vocabularySize)
         let factor = 1 / Float(workspace.shape.tokens)
-        guard let backward = forward.weights.head.backward else { return .nan }
+        guard let backward = forward.weights.headBackward else { return .nan }
         let packed = memory.packedInput
         forward.runHead(slab) { task, first, rows, scratch in
             let logits = workspace.logits + (first - slab.lowerBound) * vocabulary
@@ -120,17 +120,36 @@ struct BackwardPass {
         return (0..<tasks).reduce(0) { $0 + memory.losses[$1] }
     }
 
-    /// streams[1] = the gradient at the last block's output.
+    /// streams[1] = the gradient at the last block's output. Also packs that block's weights.
     private func runFinalNorm(_ parameters: Floats) {
-        let width = configuration.width
-        forward.pool.run(workspace.shape.chunkCount) { chunk, _ in
-            let rows = workspace.shape.tokens(ofChunk: chunk)
+        let (width, chunks, last) = (configuration.width, workspace.shape.chunkCount, configuration.layerCount - 1)
+        forward.pool.run(chunks + packTaskCount(last)) { task, _ in
+            if task >= chunks {
+                pack(last, task - chunks, parameters)
+                return
+            }
+            let rows = workspace.shape.tokens(ofChunk: task)
             let start = rows.lowerBound * width
             (memory.streams[1] + start).update(repeating: 0, count: rows.count * width)
             kernels.rmsNormGradient(
-                rows.count, width, memory.streams[0] + start, workspace.output + start,
-                parameters + forward.layout.finalNorm, workspace.outputInverse + rows.lowerBound,
-                memory.streams[1] + start, memory.streams[1] + start, normPart(chunk, 2 * configuration.layerCount))
+                rows.count, width, memory.streams[0] + start, workspace.stream + start,
+                parameters + forward.layout.finalNorm, workspace.streamInverse + rows.lowerBound,
+                memory.streams[1] + start, memory.streams[1] + start, normPart(task, 2 * configuration.layerCount))
+        }
+    }
+
+    /// Tasks that pack what the way back through a block needs; none below the first block.
+    private func packTaskCount(_ block: Int) -> Int {
+        guard block >= 0 else { return 0 }
+        return forward.weights.blockTaskCount * (workspace.keeping == .inputs ? 2 : 1)
+    }
+
+    private func pack(_ block: Int, _ task: Int, _ parameters: Floats) {
+        let count = forward.weights.blockTaskCount
+        if task < count {
+            forward.weights.packBlock(block, .backward, slot: 1, task: task, parameters)
+        } else {
+            forward.weights.packBlock(block, .forward, slot: 0, task: task - count, parameters)
         }
     }
 
@@ -144,17 +163,24 @@ struct BackwardPass {
         before: MutableFloats, scratch: WorkerScratch
     ) {
         let rows = workspace.shape.tokens(ofChunk: chunk)
-        if workspace.keeping == .inputs {
-            forward.runBlock(
-                index, parameters, rows: rows, firstSequence: rows.lowerBound / workspace.shape.length, next: nil,
-                scratch: scratch)
-        }
+        if workspace.keeping == .inputs { recompute(index, parameters, rows, scratch: scratch) }
         runFeedForward(
             index, parameters, rows, after: after, between: between, scratch: scratch,
             normPart: normPart(chunk, 2 * index + 1))
         runAttention(
             index, parameters, rows, between: between, before: before, scratch: scratch,
             normPart: normPart(chunk, 2 * index))
+    }
+
+    /// Leaves the block's activations in the worker's scratch memory.
+    private func recompute(_ index: Int, _ parameters: Floats, _ rows: Range<Int>, scratch: WorkerScratch) {
+        let kept = workspace.blocks[index]
+        guard case .float32(let inputs) = kept.input.storage else { return }
+        scratch.middle.update(
+            from: inputs + rows.lowerBound * configuration.width, count: rows.count * configuration.width)
+        forward.runBlock(
+            index, parameters, rows, stream: scratch.middle, slot: 0, recomputing: true, scratch: scratch)
+        kept.middle.settle(rows, at: scratch.middle)
     }
 
     private func runFeedForward(
@@ -164,23 +190,23 @@ struct BackwardPass {
         let (width, hidden, tokens) = (configuration.width, configuration.feedForwardWidth, workspace.shape.tokens)
         let (first, count) = (rows.lowerBound, rows.count)
         let (kept, matrices, offsets) = (
-            workspace.blocks[index], forward.weights.blocks[index], forward.layout.block(index)
+            workspace.blocks[index], forward.weights.slots[1], forward.layout.block(index)
         )
-        guard let down = matrices.down.backward, let gateUp = matrices.gateUp.backward else { return }
         let start = first * width
-        forward.multiply(count, hidden, width, after + start, down, scratch.hidden, scratch)
+        forward.multiply(count, hidden, width, after + start, matrices.down, scratch.hidden, scratch)
         let dGateUp = memory.dGateUp + first * 2 * hidden
-        kernels.swiGLUGradient(count, hidden, kept.gateUp + first * 2 * hidden, scratch.hidden, dGateUp)
+        kernels.swiGLUGradient(count, hidden, kept.gateUp.recall(rows, scratch.gateUp), scratch.hidden, dGateUp)
         products.packRows(count, hidden, scratch.hidden, hidden, first, tokens, memory.packedHidden)
         // The norm's output again: cheaper than keeping it.
+        let middle = kept.middle.recall(rows, scratch.middle)
         kernels.rmsNorm(
-            count, width, kept.middle + start, parameters + offsets.postNorm, configuration.rmsNormEpsilon,
-            scratch.normed, kept.middleInverse + first)
+            count, width, middle, parameters + offsets.postNorm, configuration.rmsNormEpsilon, scratch.normed,
+            scratch.inverse)
         products.packRows(count, width, scratch.normed, width, first, tokens, memory.packedMiddle)
-        forward.multiply(count, width, 2 * hidden, dGateUp, gateUp, scratch.normed, scratch)
+        forward.multiply(count, width, 2 * hidden, dGateUp, matrices.gateUp, scratch.normed, scratch)
         kernels.rmsNormGradient(
-            count, width, scratch.normed, kept.middle + start, parameters + offsets.postNorm,
-            kept.middleInverse + first, after + start, between + start, normPart)
+            count, width, scratch.normed, middle, parameters + offsets.postNorm, scratch.inverse, after + start,
+            between + start, normPart)
     }
 
     private func runAttention(
@@ -193,34 +219,33 @@ struct BackwardPass {
             rows.lowerBound, rows.count, workspace.shape.length, workspace.shape.tokens
         )
         let (kept, matrices, offsets) = (
-            workspace.blocks[index], forward.weights.blocks[index], forward.layout.block(index)
+            workspace.blocks[index], forward.weights.slots[1], forward.layout.block(index)
         )
-        guard let output = matrices.attentionOutput.backward, let queryKeyValue = matrices.queryKeyValue.backward else {
-            return
-        }
         let start = first * width
-        forward.multiply(count, queryWidth, width, between + start, output, scratch.attention, scratch)
-        products.packRows(
-            count, queryWidth, kept.attention + first * queryWidth, queryWidth, first, tokens, memory.packedAttention)
+        forward.multiply(
+            count, queryWidth, width, between + start, matrices.attentionOutput, scratch.dAttention, scratch)
+        let attention = kept.attention.recall(rows, scratch.attention)
+        products.packRows(count, queryWidth, attention, queryWidth, first, tokens, memory.packedAttention)
+        let queryKeyValue = kept.queryKeyValue.recall(rows, scratch.queryKeyValue)
+        let dQueryKeyValue = memory.dQueryKeyValue + first * attentionWidth
         for sequence in 0..<count / length {
-            let token = first + sequence * length
+            let token = sequence * length
             products.attentionGradient(
                 length, configuration.headCount, configuration.keyValueHeadCount, configuration.headWidth,
-                kept.queryKeyValue + token * attentionWidth, workspace.cosines, workspace.sines,
-                kept.attention + token * queryWidth, kept.statistics + token * 2 * configuration.headCount,
-                scratch.attention + sequence * length * queryWidth, memory.dQueryKeyValue + token * attentionWidth,
-                scratch.heads)
+                queryKeyValue + token * attentionWidth, workspace.cosines, workspace.sines,
+                attention + token * queryWidth, kept.statistics + (first + token) * 2 * configuration.headCount,
+                scratch.dAttention + token * queryWidth, dQueryKeyValue + token * attentionWidth, scratch.heads)
         }
+        let input = kept.input.recall(rows, scratch.input)
         kernels.rmsNorm(
-            count, width, kept.input + start, parameters + offsets.inputNorm, configuration.rmsNormEpsilon,
-            scratch.normed, kept.inputInverse + first)
+            count, width, input, parameters + offsets.inputNorm, configuration.rmsNormEpsilon, scratch.normed,
+            scratch.inverse)
         products.packRows(count, width, scratch.normed, width, first, tokens, memory.packedInput)
         forward.multiply(
-            count, width, attentionWidth, memory.dQueryKeyValue + first * attentionWidth, queryKeyValue, scratch.normed,
-            scratch)
+            count, width, attentionWidth, dQueryKeyValue, matrices.queryKeyValue, scratch.normed, scratch)
         kernels.rmsNormGradient(
-            count, width, scratch.normed, kept.input + start, parameters + offsets.inputNorm,
-            kept.inputInverse + first, between + start, before + start, normPart)
+            count, width, scratch.normed, input, parameters + offsets.inputNorm, scratch.inverse, between + start,
+            before + start, normPart)
     }
 
     /// The gradient of one weight: outputs' gradients [depth, rows] transposed times inputs [depth, columns] (packed).
@@ -231,8 +256,10 @@ struct BackwardPass {
         var tasks: Int { (rows + Workspace.gradientRows - 1) / Workspace.gradientRows }
     }
 
+    /// Also packs the weights of the block below.
     private func addWeightGradients(
-        _ index: Int, after: MutableFloats, between: MutableFloats, _ gradient: MutableFloats, adding: Bool
+        _ index: Int, _ parameters: Floats, after: MutableFloats, between: MutableFloats, _ gradient: MutableFloats,
+        adding: Bool
     ) {
         let (width, hidden, tokens) = (configuration.width, configuration.feedForwardWidth, workspace.shape.tokens)
         let offsets = forward.layout.block(index)
@@ -251,11 +278,15 @@ struct BackwardPass {
                 Product(
                     rows: width, columns: configuration.queryWidth, outputs: between, inputs: memory.packedAttention,
                     into: gradient + offsets.attentionOutput, depth: tokens),
-            ], adding: adding)
+            ], adding: adding, besides: packTaskCount(index - 1)
+        ) { task in pack(index - 1, task, parameters) }
     }
 
-    private func addProducts(_ gradients: [Product], adding: Bool) {
-        forward.pool.run(gradients.reduce(0) { $0 + $1.tasks }) { task, worker in
+    /// Runs `others` tasks of `body` too, last.
+    private func addProducts(
+        _ gradients: [Product], adding: Bool, besides others: Int = 0, _ body: (_ task: Int) -> Void = { _ in }
+    ) {
+        forward.pool.run(gradients.reduce(others) { $0 + $1.tasks }) { task, worker in
             var task = task
             for product in gradients {
                 if task < product.tasks {
@@ -268,6 +299,7 @@ struct BackwardPass {
                 }
                 task -= product.tasks
             }
+            body(task)
         }
     }
 

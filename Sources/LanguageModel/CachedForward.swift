@@ -252,8 +252,8 @@ extension CachedForward {
             let first = task * slab
             let outputs = min(slab, matrix.outputs - first)
             kernels.float32.packColumns(
-                matrix.inputs, outputs, parameters.pointer + matrix.offset + first * matrix.inputs, matrix.inputs,
-                packed[worker].pointer)
+                matrix.inputs, outputs, 0, outputs, parameters.pointer + matrix.offset + first * matrix.inputs,
+                matrix.inputs, packed[worker].pointer)
             kernels.float32.multiply(
                 rows, outputs, matrix.inputs, x.pointer, matrix.inputs, packed[worker].pointer, y.pointer + first,
                 matrix.outputs, accumulate)

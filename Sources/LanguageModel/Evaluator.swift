@@ -11,7 +11,6 @@ package final class Evaluator {
     /// Tokens that each window predicts; a window holds one more.
     package let sequenceLength: Int
 
-    private let pool: WorkerPool
     private let kernels: Kernels
     private let forward: ForwardPass
 
@@ -26,7 +25,6 @@ package final class Evaluator {
         self.layout = layout
         self.batchSize = batchSize
         self.sequenceLength = length
-        self.pool = pool
         self.kernels = kernels
         let workspace = Workspace(
             configuration: layout.configuration, shape: BatchShape(sequences: batchSize, length: length),
@@ -101,7 +99,6 @@ package final class Evaluator {
             throw .wrongParameterCount(given: parameters.count, expected: layout.count)
         }
         try checkTokens(tokens, vocabularySize: layout.configuration.vocabularySize)
-        forward.weights.pack(parameters.pointer, pool: pool)
     }
 
     /// Forward over some sequences, then `body` for each token in order with its logits (which it may overwrite).

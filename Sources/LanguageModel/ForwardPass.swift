@@ -1,7 +1,7 @@
 import Numerics
 
-/// The forward pass over a batch. Each chunk goes through all blocks on one thread, so there is nothing to wait for
-/// between blocks and a chunk's activations stay in that core's cache from one operation to the next.
+/// The forward pass over a batch, block by block. Each chunk of a block is one task, so that its activations stay in one
+/// core's cache from one operation to the next; packing the next block's weights fills what is left of the threads' time.
 struct ForwardPass {
     let layout: ParameterLayout
     let workspace: Workspace
@@ -28,84 +28,100 @@ struct ForwardPass {
         }
     }
 
-    /// Fills the workspace from the embedding of `inputs` to the final norm's output.
+    /// Fills the workspace from the embedding of `inputs` to the final norm's output, and packs the head.
     ///
     /// inputs: [sequences, length] token ids, checked by the caller; rows `inputStride` apart.
     func run(_ parameters: Floats, _ inputs: UnsafePointer<Int32>, inputStride: Int, sequences: Int) {
-        let shape = workspace.shape
+        let (shape, layers) = (workspace.shape, configuration.layerCount)
         let chunks = (sequences + shape.chunkSequences - 1) / shape.chunkSequences
-        pool.run(chunks) { chunk, worker in
-            let first = chunk * shape.chunkSequences
-            let count = min(shape.chunkSequences, sequences - first)
-            runChunk(
-                parameters, inputs + first * inputStride, inputStride, firstSequence: first, sequences: count,
-                scratch: workspace.workers[worker])
+        func rows(ofChunk chunk: Int) -> Range<Int> {
+            shape.tokens(ofChunk: chunk).clamped(to: 0..<sequences * shape.length)
         }
-    }
-
-    private func runChunk(
-        _ parameters: Floats, _ inputs: UnsafePointer<Int32>, _ inputStride: Int, firstSequence: Int, sequences: Int,
-        scratch: WorkerScratch
-    ) {
-        let (length, width) = (workspace.shape.length, configuration.width)
-        let rows = firstSequence * length..<(firstSequence + sequences) * length
-        let embedded = (workspace.blocks.first?.input ?? workspace.output) + rows.lowerBound * width
-        for sequence in 0..<sequences {
-            for position in 0..<length {
-                let token = Int(inputs[sequence * inputStride + position])
-                (embedded + (sequence * length + position) * width).update(
-                    from: parameters + token * width, count: width)
+        // Step 0 embeds and packs the first block; step i runs block i - 1 and packs what comes next.
+        for step in 0...layers {
+            let packing = step < layers ? weights.blockTaskCount : weights.headTaskCount
+            pool.run(chunks + packing) { task, worker in
+                if task >= chunks {
+                    if step < layers {
+                        weights.packBlock(step, .forward, slot: step % 2, task: task - chunks, parameters)
+                    } else {
+                        weights.packHead(task: task - chunks, parameters)
+                    }
+                } else if step == 0 {
+                    embed(parameters, inputs, inputStride, rows(ofChunk: task))
+                } else {
+                    let rows = rows(ofChunk: task)
+                    runBlock(
+                        step - 1, parameters, rows, stream: workspace.stream + rows.lowerBound * configuration.width,
+                        slot: (step - 1) % 2, scratch: workspace.workers[worker])
+                    if step == layers { runFinalNorm(parameters, rows) }
+                }
             }
         }
-        for block in 0..<configuration.layerCount {
-            let next = block + 1 < configuration.layerCount ? workspace.blocks[block + 1].input : workspace.output
-            runBlock(block, parameters, rows: rows, firstSequence: firstSequence, next: next, scratch: scratch)
-        }
-        kernels.rmsNorm(
-            rows.count, width, workspace.output + rows.lowerBound * width, parameters + layout.finalNorm,
-            configuration.rmsNormEpsilon, workspace.normed + rows.lowerBound * width,
-            workspace.outputInverse + rows.lowerBound)
     }
 
-    /// One block over some tokens; without `next` only what its gradient needs, for recomputation.
+    private func embed(_ parameters: Floats, _ inputs: UnsafePointer<Int32>, _ inputStride: Int, _ rows: Range<Int>) {
+        let (length, width) = (workspace.shape.length, configuration.width)
+        for row in rows {
+            let token = Int(inputs[row / length * inputStride + row % length])
+            (workspace.stream + row * width).update(from: parameters + token * width, count: width)
+        }
+    }
+
+    private func runFinalNorm(_ parameters: Floats, _ rows: Range<Int>) {
+        let start = rows.lowerBound * configuration.width
+        kernels.rmsNorm(
+            rows.count, configuration.width, workspace.stream + start, parameters + layout.finalNorm,
+            configuration.rmsNormEpsilon, workspace.normed + start, workspace.streamInverse + rows.lowerBound)
+    }
+
+    /// One block over a chunk's rows of the stream, [rows, width], which it replaces.
+    ///
+    /// When `recomputing`, it stops where the gradient has all it needs: the stream is that between the halves then.
     func runBlock(
-        _ index: Int, _ parameters: Floats, rows: Range<Int>, firstSequence: Int, next: MutableFloats?,
+        _ index: Int, _ parameters: Floats, _ rows: Range<Int>, stream: MutableFloats, slot: Int,
+        recomputing: Bool = false, scratch: WorkerScratch
+    ) {
+        let (width, hidden, count) = (configuration.width, configuration.feedForwardWidth, rows.count)
+        let (offsets, matrices, kept) = (layout.block(index), weights.slots[slot], workspace.blocks[index])
+        if !recomputing { kept.input.store(rows, stream) }
+        runAttention(index, parameters, rows, stream: stream, matrices, scratch: scratch)
+        if !recomputing { kept.middle.store(rows, stream) }
+        kernels.rmsNorm(
+            count, width, stream, parameters + offsets.postNorm, configuration.rmsNormEpsilon, scratch.normed,
+            scratch.inverse)
+        let gateUp = kept.gateUp.place(rows, scratch.gateUp)
+        multiply(count, 2 * hidden, width, scratch.normed, matrices.gateUp, gateUp, scratch)
+        kept.gateUp.settle(rows, at: gateUp)
+        if recomputing { return }
+        kernels.swiGLU(count, hidden, gateUp, scratch.hidden)
+        multiply(count, width, hidden, scratch.hidden, matrices.down, stream, adding: true, scratch)
+    }
+
+    private func runAttention(
+        _ index: Int, _ parameters: Floats, _ rows: Range<Int>, stream: MutableFloats, _ matrices: PackedWeights.Slot,
         scratch: WorkerScratch
     ) {
-        let (width, hidden) = (configuration.width, configuration.feedForwardWidth)
-        let (length, first, count) = (workspace.shape.length, rows.lowerBound, rows.count)
-        let (queryWidth, attentionWidth) = (
-            configuration.queryWidth, configuration.queryWidth + 2 * configuration.keyValueWidth
-        )
-        let (offsets, matrices, kept) = (layout.block(index), weights.blocks[index], workspace.blocks[index])
-        let input = kept.input + first * width
-        let middle = kept.middle + first * width
+        let (width, queryWidth, length) = (configuration.width, configuration.queryWidth, workspace.shape.length)
+        let attentionWidth = queryWidth + 2 * configuration.keyValueWidth
+        let (count, kept) = (rows.count, workspace.blocks[index])
         kernels.rmsNorm(
-            count, width, input, parameters + offsets.inputNorm, configuration.rmsNormEpsilon, scratch.normed,
-            kept.inputInverse + first)
-        let queryKeyValue = kept.queryKeyValue + first * attentionWidth
-        multiply(count, attentionWidth, width, scratch.normed, matrices.queryKeyValue.forward, queryKeyValue, scratch)
-        let attention = kept.attention + first * queryWidth
+            count, width, stream, parameters + layout.block(index).inputNorm, configuration.rmsNormEpsilon,
+            scratch.normed, scratch.inverse)
+        let queryKeyValue = kept.queryKeyValue.place(rows, scratch.queryKeyValue)
+        multiply(count, attentionWidth, width, scratch.normed, matrices.queryKeyValue, queryKeyValue, scratch)
+        kept.queryKeyValue.settle(rows, at: queryKeyValue)
+        let attention = kept.attention.place(rows, scratch.attention)
         for sequence in 0..<count / length {
+            let token = sequence * length
             products.attention(
                 length, configuration.headCount, configuration.keyValueHeadCount, configuration.headWidth,
-                queryKeyValue + sequence * length * attentionWidth, workspace.cosines, workspace.sines,
-                attention + sequence * length * queryWidth,
-                kept.statistics + (firstSequence + sequence) * length * 2 * configuration.headCount, scratch.heads)
+                queryKeyValue + token * attentionWidth, workspace.cosines, workspace.sines,
+                attention + token * queryWidth,
+                kept.statistics + (rows.lowerBound + token) * 2 * configuration.headCount, scratch.heads)
         }
-        middle.update(from: input, count: count * width)
-        multiply(
-            count, width, queryWidth, attention, matrices.attentionOutput.forward, middle, adding: true, scratch)
-        kernels.rmsNorm(
-            count, width, middle, parameters + offsets.postNorm, configuration.rmsNormEpsilon, scratch.normed,
-            kept.middleInverse + first)
-        let gateUp = kept.gateUp + first * 2 * hidden
-        multiply(count, 2 * hidden, width, scratch.normed, matrices.gateUp.forward, gateUp, scratch)
-        guard let next else { return }
-        kernels.swiGLU(count, hidden, gateUp, scratch.hidden)
-        let output = next + first * width
-        output.update(from: middle, count: count * width)
-        multiply(count, width, hidden, scratch.hidden, matrices.down.forward, output, adding: true, scratch)
+        kept.attention.settle(rows, at: attention)
+        multiply(count, width, queryWidth, attention, matrices.attentionOutput, stream, adding: true, scratch)
     }
 
     /// Rows per task of the head: small, since logits are wide; whole register tiles.
@@ -122,7 +138,7 @@ struct ForwardPass {
             let first = slab.lowerBound + task * Self.headRows
             let rows = min(Self.headRows, slab.upperBound - first)
             multiply(
-                rows, vocabulary, width, workspace.normed + first * width, weights.head.forward,
+                rows, vocabulary, width, workspace.normed + first * width, weights.headForward,
                 workspace.logits + (first - slab.lowerBound) * vocabulary, workspace.workers[worker])
             body(task, first, rows, workspace.workers[worker])
         }

@@ -1,75 +1,115 @@
 import Numerics
 
-/// The matrices of a model in the form that the matrix kernels read: packed by columns for y = W x, and by rows for the
-/// gradient dx = Wᵀ dy. Packed once per step, since every token uses them.
+/// Room for the matrices of two blocks and of the head in the form that the matrix kernels read.
+///
+/// A block's matrices are packed right before they are used, as small tasks beside the work on the block before, so that
+/// the packed copy of a model takes the memory of two blocks. The forward pass packs block `i` into slot `i % 2`; the
+/// backward pass has slot 1 for gradients and slot 0 for activations that are computed again.
 final class PackedWeights {
-    /// One matrix of the flat buffer: q, k, v together, o, gate and up together, down, or the head.
-    struct Matrix {
-        /// Place in the flat parameter buffer.
-        let offset: Int
-        /// Rows (outputs) and columns (inputs).
-        let outputs, inputs: Int
-        /// Packed for y = W x.
-        let forward: FloatBuffer
-        /// Packed for dx = Wᵀ dy; nil where only the forward pass is wanted.
-        let backward: FloatBuffer?
-
-        init(offset: Int, outputs: Int, inputs: Int, withGradient: Bool, products: MatrixProducts) {
-            self.offset = offset
-            self.outputs = outputs
-            self.inputs = inputs
-            forward = FloatBuffer(count: products.packedCount(rows: inputs, columns: outputs))
-            backward =
-                withGradient ? FloatBuffer(count: products.packedCount(rows: outputs, columns: inputs)) : nil
-        }
+    /// What a packed matrix W is for.
+    enum Form {
+        /// y = W x.
+        case forward
+        /// dx = Wᵀ dy.
+        case backward
     }
 
-    /// The matrices of one block.
-    struct Block {
-        let queryKeyValue, attentionOutput, gateUp, down: Matrix
+    /// One block's matrices: q, k, v together, o, gate and up together, and down.
+    struct Slot {
+        let queryKeyValue, attentionOutput, gateUp, down: FloatBuffer
     }
 
-    let blocks: [Block]
-    let head: Matrix
-    private let all: [Matrix]
+    /// Some outputs (rows) of one matrix: the work of one task.
+    private struct Piece {
+        /// Index among a block's matrices.
+        let matrix: Int
+        let outputs: Range<Int>
+    }
+
+    let slots: [Slot]
+    /// The head's two forms; backward only where gradients are wanted.
+    let headForward: FloatBuffer
+    let headBackward: FloatBuffer?
+    /// Tasks that pack one form of one block.
+    var blockTaskCount: Int { pieces.count }
+    /// Tasks that pack the head.
+    var headTaskCount: Int { headPieces.count }
+
+    private let layout: ParameterLayout
     private let products: MatrixProducts
+    private let pieces: [Piece]
+    private let headPieces: [Range<Int>]
+    /// Outputs and inputs of a block's matrices.
+    private let shapes: [(outputs: Int, inputs: Int)]
 
     init(layout: ParameterLayout, withGradient: Bool, products: MatrixProducts) {
+        self.layout = layout
         self.products = products
         let shape = layout.configuration
-        var blocks: [Block] = []
-        for index in 0..<shape.layerCount {
-            let offsets = layout.block(index)
-            func matrix(_ offset: Int, _ outputs: Int, _ inputs: Int) -> Matrix {
-                Matrix(
-                    offset: offset, outputs: outputs, inputs: inputs, withGradient: withGradient, products: products)
-            }
-            blocks.append(
-                Block(
-                    queryKeyValue: matrix(
-                        offsets.queryKeyValue, shape.queryWidth + 2 * shape.keyValueWidth, shape.width),
-                    attentionOutput: matrix(offsets.attentionOutput, shape.width, shape.queryWidth),
-                    gateUp: matrix(offsets.gateUp, 2 * shape.feedForwardWidth, shape.width),
-                    down: matrix(offsets.down, shape.width, shape.feedForwardWidth)))
+        let shapes = [
+            (outputs: shape.queryWidth + 2 * shape.keyValueWidth, inputs: shape.width),
+            (outputs: shape.width, inputs: shape.queryWidth),
+            (outputs: 2 * shape.feedForwardWidth, inputs: shape.width),
+            (outputs: shape.width, inputs: shape.feedForwardWidth),
+        ]
+        func buffer(_ outputs: Int, _ inputs: Int) -> FloatBuffer {
+            FloatBuffer(
+                count: max(
+                    products.packedCount(rows: inputs, columns: outputs),
+                    products.packedCount(rows: outputs, columns: inputs)))
         }
-        self.blocks = blocks
-        head = Matrix(
-            offset: layout.head, outputs: shape.vocabularySize, inputs: shape.width, withGradient: withGradient,
-            products: products)
-        all = [head] + blocks.flatMap { [$0.queryKeyValue, $0.attentionOutput, $0.gateUp, $0.down] }
+        slots = (0..<2).map { _ in
+            let buffers = shapes.map { buffer($0.outputs, $0.inputs) }
+            return Slot(queryKeyValue: buffers[0], attentionOutput: buffers[1], gateUp: buffers[2], down: buffers[3])
+        }
+        headForward = buffer(shape.vocabularySize, shape.width)
+        headBackward = withGradient ? buffer(shape.vocabularySize, shape.width) : nil
+        /// Whole panels, about a quarter of a million weights.
+        func cut(_ outputs: Int, _ inputs: Int) -> [Range<Int>] {
+            let count = max(1, (1 << 18) / inputs / 16) * 16
+            return stride(from: 0, to: outputs, by: count).map { $0..<min(outputs, $0 + count) }
+        }
+        pieces = shapes.indices.flatMap { index in
+            cut(shapes[index].outputs, shapes[index].inputs).map { Piece(matrix: index, outputs: $0) }
+        }
+        headPieces = cut(shape.vocabularySize, shape.width)
+        self.shapes = shapes
     }
 
-    /// Packs every matrix from the flat parameters.
-    func pack(_ parameters: Floats, pool: WorkerPool) {
-        pool.run(2 * all.count) { task, _ in
-            let matrix = all[task / 2]
-            let values = parameters + matrix.offset
-            if task % 2 == 0 {
-                products.packColumns(matrix.inputs, matrix.outputs, values, matrix.inputs, matrix.forward.pointer)
-            } else if let backward = matrix.backward {
-                products.packRows(
-                    matrix.outputs, matrix.inputs, values, matrix.inputs, 0, matrix.outputs, backward.pointer)
+    /// One task of packing a block into a slot.
+    func packBlock(_ index: Int, _ form: Form, slot: Int, task: Int, _ parameters: Floats) {
+        let (piece, offsets, slot) = (pieces[task], layout.block(index), slots[slot])
+        let (offset, packed) =
+            switch piece.matrix {
+            case 0: (offsets.queryKeyValue, slot.queryKeyValue)
+            case 1: (offsets.attentionOutput, slot.attentionOutput)
+            case 2: (offsets.gateUp, slot.gateUp)
+            default: (offsets.down, slot.down)
             }
+        let shape = shapes[piece.matrix]
+        pack(form, parameters + offset, shape.outputs, shape.inputs, piece.outputs, packed)
+    }
+
+    /// One task of packing the head, in all forms that there are.
+    func packHead(task: Int, _ parameters: Floats) {
+        let (outputs, inputs) = (layout.configuration.vocabularySize, layout.configuration.width)
+        pack(.forward, parameters + layout.head, outputs, inputs, headPieces[task], headForward)
+        if let headBackward {
+            pack(.backward, parameters + layout.head, outputs, inputs, headPieces[task], headBackward)
+        }
+    }
+
+    private func pack(
+        _ form: Form, _ values: Floats, _ outputs: Int, _ inputs: Int, _ piece: Range<Int>, _ packed: FloatBuffer
+    ) {
+        switch form {
+        case .forward:
+            products.packColumns(
+                inputs, outputs, piece.lowerBound, piece.upperBound, values, inputs, packed.pointer)
+        case .backward:
+            products.packRows(
+                piece.count, inputs, values + piece.lowerBound * inputs, inputs, piece.lowerBound, outputs,
+                packed.pointer)
         }
     }
 }

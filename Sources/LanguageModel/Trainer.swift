@@ -30,16 +30,18 @@ package final class Trainer {
     package let sequenceLength: Int
     /// Tokens trained per call: batchSize * sequenceLength.
     package var tokensPerBatch: Int { batchSize * sequenceLength }
+    /// Windows that are computed together: a batch whose activations would take much memory goes through in equal parts,
+    /// whose gradients add up.
+    package let partSize: Int
 
     private let pool: WorkerPool
     private let kernels: Kernels
-    private let weights: PackedWeights
     private let forward: ForwardPass
     private let backward: BackwardPass
     private let memory: GradientWorkspace
     private let gradient: FloatBuffer
     private let update: ParameterUpdate
-    private var accumulatedBatches = 0
+    private var accumulatedParts = 0
     private var accumulatedLoss = 0.0
 
     /// Prepares training in batches of `batchSize` windows of `sequenceLength` + 1 tokens (default: the whole context).
@@ -61,12 +63,14 @@ package final class Trainer {
         self.sequenceLength = length
         self.pool = pool
         self.kernels = kernels
-        let shape = BatchShape(sequences: batchSize, length: length)
+        partSize = Self.partSize(
+            configuration, batchSize: batchSize, length: length, recomputes: recomputesActivations)
+        let shape = BatchShape(sequences: partSize, length: length)
         let products = kernels.products(precision)
         let workspace = Workspace(
             configuration: configuration, shape: shape, threadCount: pool.threadCount,
             keeping: recomputesActivations ? .inputs : .everything, kernels: kernels, products: products)
-        weights = PackedWeights(layout: state.layout, withGradient: true, products: products)
+        let weights = PackedWeights(layout: state.layout, withGradient: true, products: products)
         memory = GradientWorkspace(configuration: configuration, shape: shape, products: products)
         forward = ForwardPass(
             layout: state.layout, workspace: workspace, weights: weights, kernels: kernels, products: products,
@@ -94,41 +98,61 @@ package final class Trainer {
             throw .wrongTokenCount(given: windows.count, expected: "\(batchSize) x \(stride)")
         }
         try checkTokens(windows, vocabularySize: state.layout.configuration.vocabularySize)
-        for sequence in 0..<batchSize {
+        var loss = 0.0
+        for first in Swift.stride(from: 0, to: batchSize, by: partSize) {
+            loss += windows.withUnsafeBufferPointer { tokens in
+                guard let start = tokens.baseAddress else { return Double.nan }
+                return accumulatePart(start + first * stride, stride: stride)
+            }
+        }
+        accumulatedLoss += loss
+        return loss * Double(partSize) / Double(batchSize)
+    }
+
+    private func accumulatePart(_ tokens: UnsafePointer<Int32>, stride: Int) -> Double {
+        for sequence in 0..<partSize {
             for position in 0..<sequenceLength {
-                memory.targets[sequence * sequenceLength + position] = windows[sequence * stride + position + 1]
+                memory.targets[sequence * sequenceLength + position] = tokens[sequence * stride + position + 1]
             }
         }
         let parameters = Floats(state.parameters.pointer)
-        if accumulatedBatches == 0 { weights.pack(parameters, pool: pool) }
-        let loss = windows.withUnsafeBufferPointer { tokens in
-            guard let start = tokens.baseAddress else { return Double.nan }
-            forward.run(parameters, start, inputStride: stride, sequences: batchSize)
-            return backward.run(
-                parameters, start, inputStride: stride, gradient: gradient.pointer, adding: accumulatedBatches > 0)
-        }
-        accumulatedBatches += 1
-        accumulatedLoss += loss
-        return loss
+        forward.run(parameters, tokens, inputStride: stride, sequences: partSize)
+        accumulatedParts += 1
+        return backward.run(
+            parameters, tokens, inputStride: stride, gradient: gradient.pointer, adding: accumulatedParts > 1)
+    }
+
+    /// The largest equal part of a batch whose activations count at most 2^27 values, but at least 1024 tokens, below which
+    /// the threads lack work between the weights' passes through memory.
+    private static func partSize(
+        _ configuration: ModelConfiguration, batchSize: Int, length: Int, recomputes: Bool
+    ) -> Int {
+        let width = configuration.width
+        let attention = 2 * (configuration.queryWidth + configuration.keyValueWidth)
+        let block = recomputes ? width : 2 * (width + configuration.feedForwardWidth) + attention
+        let parts = (1...batchSize).filter { batchSize % $0 == 0 }
+        let largest = parts.last { $0 * length * configuration.layerCount * block <= 1 << 27 }
+        let least = parts.first { $0 * length >= 1024 } ?? batchSize
+        return max(largest ?? 1, least)
     }
 
     /// Updates the parameters from the mean of the accumulated gradients; at least one must have accumulated.
     package func applyUpdate(learningRate: Float) -> StepReport {
-        precondition(accumulatedBatches > 0, "an update needs an accumulated gradient")
-        let batches = accumulatedBatches
-        let loss = accumulatedLoss / Double(batches)
-        accumulatedBatches = 0
+        precondition(accumulatedParts > 0, "an update needs an accumulated gradient")
+        let parts = accumulatedParts
+        let loss = accumulatedLoss / Double(parts)
+        accumulatedParts = 0
         accumulatedLoss = 0
-        let norm = update.norm(of: gradient.pointer, kernels: kernels, pool: pool) / Double(batches)
+        let norm = update.norm(of: gradient.pointer, kernels: kernels, pool: pool) / Double(parts)
         guard norm.isFinite, loss.isFinite else { return StepReport(loss: loss, gradientNorm: norm, applied: false) }
         let clip = min(1, Double(optimizer.gradientNormMax) / max(norm, .leastNormalMagnitude))
         update.apply(
-            to: state, gradient: gradient.pointer, gradientScale: Float(clip / Double(batches)), optimizer: optimizer,
+            to: state, gradient: gradient.pointer, gradientScale: Float(clip / Double(parts)), optimizer: optimizer,
             learningRate: learningRate, kernels: kernels, pool: pool)
         return StepReport(loss: loss, gradientNorm: norm, applied: true)
     }
 
-    /// The accumulated gradient (not averaged over batches), in the parameters' layout; for tests and tools.
+    /// The accumulated gradient (summed over parts of batches), in the parameters' layout; for tests and tools.
     package var accumulatedGradient: FloatBuffer { gradient }
 }
 

@@ -26,18 +26,16 @@ struct BatchShape {
     }
 }
 
-/// What one block's forward pass leaves for its gradient; all rows are tokens of the batch.
+/// What one block's forward pass leaves for its gradient.
 struct BlockActivations {
     /// [tokens, width]: the residual stream before attention and before the feed-forward layer.
-    let input, middle: MutableFloats
+    let input, middle: KeptRows
     /// [tokens, query + 2 * key-value width], before rotation.
-    let queryKeyValue: MutableFloats
+    let queryKeyValue: KeptRows
     /// [tokens, query width]: attention's output.
-    let attention: MutableFloats
+    let attention: KeptRows
     /// [tokens, 2 * feed-forward width].
-    let gateUp: MutableFloats
-    /// [tokens]: the norms' inverse root mean squares.
-    let inputInverse, middleInverse: MutableFloats
+    let gateUp: KeptRows
     /// [sequences, heads, length, 2]: attention's softmax statistics.
     let statistics: MutableFloats
 }
@@ -46,10 +44,14 @@ struct BlockActivations {
 struct WorkerScratch {
     /// [chunk tokens, width].
     let normed: MutableFloats
-    /// [chunk tokens, query width].
-    let attention: MutableFloats
+    /// [chunk tokens]: a norm's inverse root mean squares.
+    let inverse: MutableFloats
+    /// [chunk tokens, query width]: the gradient at attention's output.
+    let dAttention: MutableFloats
     /// [chunk tokens, feed-forward width].
     let hidden: MutableFloats
+    /// A chunk of what `BlockActivations` keeps, where that does not hold it as float32.
+    let input, middle, queryKeyValue, attention, gateUp: MutableFloats
     /// Rows of a product's left side, staged.
     let operand: MutableFloats
     /// Attention's own.
@@ -73,20 +75,19 @@ final class Workspace {
     let configuration: ModelConfiguration
     let shape: BatchShape
     let keeping: Keeping
-    /// Per block; what is not kept is shared.
     let blocks: [BlockActivations]
     let workers: [WorkerScratch]
     /// [length, headWidth / 2].
     let cosines, sines: MutableFloats
-    /// [tokens, width]: the stream after the last block, and after the final norm.
-    let output, normed: MutableFloats
+    /// [tokens, width]: the residual stream on its way through the blocks, and after the final norm.
+    let stream, normed: MutableFloats
     /// [tokens]: the final norm's inverse root mean squares.
-    let outputInverse: MutableFloats
+    let streamInverse: MutableFloats
     /// [slabTokens, vocabulary].
     let logits: MutableFloats
     /// Tokens whose logits are held at once: a multiple of 256, about 16 million floats at most.
     let slabTokens: Int
-    private var buffers: [FloatBuffer] = []
+    private let buffers: [FloatBuffer]
 
     init(
         configuration: ModelConfiguration, shape: BatchShape, threadCount: Int, keeping: Keeping, kernels: Kernels,
@@ -98,49 +99,55 @@ final class Workspace {
             buffers.append(buffer)
             return buffer.pointer
         }
-        let tokens = shape.tokens
+        let (tokens, rounds) = (shape.tokens, products.precision == .bfloat16)
         let (width, hidden) = (configuration.width, configuration.feedForwardWidth)
         let attentionWidth = configuration.queryWidth + 2 * configuration.keyValueWidth
-        func claimBlock(sharing shared: BlockActivations? = nil) -> BlockActivations {
-            BlockActivations(
-                input: claim(tokens * width), middle: shared?.middle ?? claim(tokens * width),
-                queryKeyValue: shared?.queryKeyValue ?? claim(tokens * attentionWidth),
-                attention: shared?.attention ?? claim(tokens * configuration.queryWidth),
-                gateUp: shared?.gateUp ?? claim(tokens * 2 * hidden),
-                inputInverse: shared?.inputInverse ?? claim(tokens),
-                middleInverse: shared?.middleInverse ?? claim(tokens),
-                statistics: shared?.statistics ?? claim(2 * configuration.headCount * tokens))
+        func keep(_ width: Int, isStored: Bool, asFloat32: Bool) -> KeptRows {
+            let storage: KeptRows.Storage =
+                if !isStored {
+                    .scratch
+                } else if asFloat32 {
+                    .float32(claim(tokens * width))
+                } else {
+                    .bfloat16(claim((tokens * width + 1) / 2))
+                }
+            return KeptRows(storage: storage, width: width, rounds: rounds, kernels: kernels)
         }
-        switch keeping {
-        case .everything:
-            blocks = (0..<configuration.layerCount).map { _ in claimBlock() }
-        case .inputs:
-            let first = claimBlock()
-            blocks = (0..<configuration.layerCount).map { $0 == 0 ? first : claimBlock(sharing: first) }
-        case .nothing:
-            // A block reads its input while it writes the next block's: two inputs take turns.
-            let first = claimBlock()
-            let pair = [first, claimBlock(sharing: first)]
-            blocks = (0..<configuration.layerCount).map { pair[$0 % 2] }
+        let keepsAll = keeping == .everything
+        func claimStatistics() -> MutableFloats { claim(2 * configuration.headCount * tokens) }
+        let sharedStatistics = keepsAll ? nil : claimStatistics()
+        blocks = (0..<configuration.layerCount).map { _ in
+            BlockActivations(
+                // Recomputation starts from the exact stream, to come to the same bits.
+                input: keep(width, isStored: keeping != .nothing, asFloat32: !rounds || !keepsAll),
+                middle: keep(width, isStored: keepsAll, asFloat32: !rounds),
+                queryKeyValue: keep(attentionWidth, isStored: keepsAll, asFloat32: !rounds),
+                attention: keep(configuration.queryWidth, isStored: keepsAll, asFloat32: !rounds),
+                gateUp: keep(2 * hidden, isStored: keepsAll, asFloat32: !rounds),
+                statistics: sharedStatistics ?? claimStatistics())
         }
         let chunk = shape.chunkTokens
         let depthMax = max(width, attentionWidth, configuration.queryWidth, 2 * hidden)
         let operandCount = max(
             chunk * products.stagedStride(depthMax),
             ForwardPass.headRows * products.stagedStride(max(width, configuration.vocabularySize)))
+        let passing = keepsAll && !rounds ? 0 : chunk
         workers = (0..<threadCount).map { _ in
             WorkerScratch(
-                normed: claim(chunk * width), attention: claim(chunk * configuration.queryWidth),
-                hidden: claim(chunk * hidden), operand: claim(operandCount),
+                normed: claim(chunk * width), inverse: claim(chunk),
+                dAttention: claim(chunk * configuration.queryWidth),
+                hidden: claim(chunk * hidden), input: claim(passing * width), middle: claim(passing * width),
+                queryKeyValue: claim(passing * attentionWidth), attention: claim(passing * configuration.queryWidth),
+                gateUp: claim(passing * 2 * hidden), operand: claim(operandCount),
                 heads: claim(kernels.attentionScratchCount(shape.length, configuration.headWidth)),
                 tiles: claim(MatrixProducts.transposedScratchCount(rows: Self.gradientRows)))
         }
         (cosines, sines) = (
             claim(shape.length * configuration.headWidth / 2), claim(shape.length * configuration.headWidth / 2)
         )
-        output = claim(tokens * width)
+        stream = claim(tokens * width)
         normed = claim(tokens * width)
-        outputInverse = claim(tokens)
+        streamInverse = claim(tokens)
         let slabs = max(1, (16 << 20) / configuration.vocabularySize / 256)
         slabTokens = min(slabs * 256, (tokens + 255) / 256 * 256)
         logits = claim(slabTokens * configuration.vocabularySize)

@@ -58,6 +58,10 @@ package struct Kernels: Sendable {
     package let multiplyVectors: @Sendable (Int, Int, Floats, Int, Floats, Int, MutableFloats, Int, Bool) -> Void
     /// The sum of products.
     package let dotProduct: @Sendable (Int, Floats, Floats) -> Float
+    /// Rounds to bfloat16, in place.
+    package let roundToBFloat16: @Sendable (Int, MutableFloats) -> Void
+    /// Makes float32 of bfloat16 values.
+    package let expandBFloat16: @Sendable (Int, Floats, MutableFloats) -> Void
     /// RMSNorm.
     package let rmsNorm: @Sendable (Int, Int, Floats, Floats, Float, MutableFloats, MutableFloats) -> Void
     /// The gradient of RMSNorm.
@@ -134,6 +138,8 @@ package struct Kernels: Sendable {
             attentionGradient: NumericsBaseline.attentionGradientPairs),
         multiplyVectors: NumericsBaseline.multiplyVectors,
         dotProduct: NumericsBaseline.dotProduct,
+        roundToBFloat16: NumericsBaseline.roundToBFloat16,
+        expandBFloat16: NumericsBaseline.expandBFloat16,
         rmsNorm: NumericsBaseline.rmsNorm,
         rmsNormGradient: NumericsBaseline.rmsNormGradient,
         swiGLU: NumericsBaseline.swiGLU,
@@ -170,6 +176,8 @@ package struct Kernels: Sendable {
             attentionGradient: NumericsV3.attentionGradientPairs),
         multiplyVectors: NumericsV3.multiplyVectors,
         dotProduct: NumericsV3.dotProduct,
+        roundToBFloat16: NumericsV3.roundToBFloat16,
+        expandBFloat16: NumericsV3.expandBFloat16,
         rmsNorm: NumericsV3.rmsNorm,
         rmsNormGradient: NumericsV3.rmsNormGradient,
         swiGLU: NumericsV3.swiGLU,
@@ -206,6 +214,8 @@ package struct Kernels: Sendable {
             attentionGradient: NumericsV4.attentionGradientPairs),
         multiplyVectors: NumericsV4.multiplyVectors,
         dotProduct: NumericsV4.dotProduct,
+        roundToBFloat16: NumericsV4.roundToBFloat16,
+        expandBFloat16: NumericsV4.expandBFloat16,
         rmsNorm: NumericsV4.rmsNorm,
         rmsNormGradient: NumericsV4.rmsNormGradient,
         swiGLU: NumericsV4.swiGLU,
@@ -242,6 +252,8 @@ package struct Kernels: Sendable {
             attentionGradient: NumericsV4BFloat16.attentionGradientPairs),
         multiplyVectors: NumericsV4BFloat16.multiplyVectors,
         dotProduct: NumericsV4BFloat16.dotProduct,
+        roundToBFloat16: NumericsV4BFloat16.roundToBFloat16,
+        expandBFloat16: NumericsV4BFloat16.expandBFloat16,
         rmsNorm: NumericsV4BFloat16.rmsNorm,
         rmsNormGradient: NumericsV4BFloat16.rmsNormGradient,
         swiGLU: NumericsV4BFloat16.swiGLU,

@@ -18,20 +18,17 @@ package struct MatrixPeak {
     private init(of precision: Precision, threadCount: Int) {
         self.precision = precision
         var random = SeededRandom(seed: 3)
+        let products = precision == .float32 ? Kernels.best.float32 : Kernels.best.bfloat16
+        let valuesPerWord = precision == .float32 ? 1 : 2
+        let values = FloatBuffer(count: 2048)
         operands = (0..<threadCount).map { _ in
             let count = 2048 * 2048
-            let (a, b) = (FloatBuffer(count: count), FloatBuffer(count: count))
-            for index in 0..<count {
-                a.pointer[index] = random.nextUniform()
-                b.pointer[index] = random.nextUniform()
-            }
-            if precision == .bfloat16 {
-                for buffer in [a, b] {
-                    let source = FloatBuffer(count: count)
-                    source.copy(from: buffer)
-                    withExtendedLifetime(source) {
-                        Kernels.best.bfloat16.stageRows(1, count, source.pointer, count, buffer.pointer, count)
-                    }
+            let (a, b) = (FloatBuffer(count: count / valuesPerWord), FloatBuffer(count: count / valuesPerWord))
+            for buffer in [a, b] {
+                for row in 0..<2048 {
+                    for index in 0..<2048 { values.pointer[index] = random.nextUniform() }
+                    let words = 2048 / valuesPerWord
+                    products.stageRows(1, 2048, values.pointer, 2048, buffer.pointer + row * words, words)
                 }
             }
             return (a, b, FloatBuffer(count: count))

@@ -9,8 +9,8 @@ extension MatrixProducts {
             let words = paddedColumns(columns) / 2
             Kernels.best.bfloat16.stageRows(rows, columns, source, stride, packed + rowOffset * words, words)
         },
-        packColumns: { rows, columns, source, stride, packed in
-            packTransposed(rows, columns, source, stride, packed)
+        packColumns: { rows, columns, first, end, source, stride, packed in
+            packTransposed(rows, columns, first..<end, source, stride, packed)
         },
         stageRows: { rows, columns, source, stride, staged, stagedStride in
             Kernels.best.bfloat16.stageRows(rows, columns, source, stride, staged, stagedStride)
@@ -42,11 +42,11 @@ extension MatrixProducts {
     }
 
     private static func packTransposed(
-        _ rows: Int, _ columns: Int, _ source: Floats, _ stride: Int, _ packed: MutableFloats
+        _ rows: Int, _ columns: Int, _ packing: Range<Int>, _ source: Floats, _ stride: Int, _ packed: MutableFloats
     ) {
         let to = UnsafeMutableRawPointer(packed).assumingMemoryBound(to: UInt16.self)
         let padded = paddedColumns(columns)
-        for column in 0..<columns {
+        for column in packing {
             for row in 0..<rows {
                 let value = source[column * stride + row]
                 let bits = value.bitPattern

@@ -21,8 +21,9 @@ package struct MatrixProducts: Sendable {
     ///
     /// For bfloat16 the first row's index must be even, and so must the number of rows unless the last ones are packed.
     package let packRows: @Sendable (Int, Int, Floats, Int, Int, Int, MutableFloats) -> Void
-    /// Packs B given column by column: rows, columns, source, its stride, packed B.
-    package let packColumns: @Sendable (Int, Int, Floats, Int, MutableFloats) -> Void
+    /// Packs columns of B: rows, columns of all B, first (a multiple of 16) and end column, source (of all B, column by
+    /// column), its stride, packed B.
+    package let packColumns: @Sendable (Int, Int, Int, Int, Floats, Int, MutableFloats) -> Void
     /// Copies rows of A into words: rows, columns, source, its stride, words, their stride.
     package let stageRows: @Sendable (Int, Int, Floats, Int, MutableFloats, Int) -> Void
     /// C (+)= A B: rows, columns, depth, staged A, its stride, packed B, C, its stride, whether to add.

@@ -105,6 +105,9 @@ private func multiplyTransposedBlocks(
 @inline(__always)
 private func tileStride(_ depth: Int) -> Int { depth * tileRows + lanes }
 
+/// Rows of A that `packTiles` fetches ahead: they lie pages apart, where the processor's own prefetching does not reach.
+private let prefetchDistance = 8
+
 /// Copies Aᵀ so that a tile's column is contiguous: [tile][depth][rows of a tile]. A row of A is read once, from end to
 /// end, since the next one may lie pages away.
 ///
@@ -128,6 +131,8 @@ private func packTiles(
             let start = max(0, min(row, rows - tileRows))
             let count = min(lanes, rows - start)
             let even = loadUpTo16(from + start, count)
+            v_prefetch(from + (start + prefetchDistance * aStride))
+            if paired { v_prefetch(from + (start + (prefetchDistance + 1) * aStride)) }
             if paired {
                 v_store(out, v_pair_rows(even, isOddThere ? loadUpTo16(from + aStride + start, count) : v_splat(0)))
             } else {

@@ -87,33 +87,37 @@ package func packRowPairs(
     }
 }
 
-/// Packs B given column by column, as a weight [N outputs, K inputs] is for y = W x: B[i][j] = source[j * stride + i].
+/// Packs some columns of B, given column by column, as a weight [N outputs, K inputs] is for y = W x: B[i][j] =
+/// source[j * stride + i] for j from `firstColumn`, a multiple of 16, to before `endColumn`.
+///
+/// `columns` is the number of columns of the whole packed matrix, and `destination` its start, so that threads can each
+/// pack their own columns.
 package func packColumns(
-    _ rows: Int, _ columns: Int, _ source: UnsafePointer<Float>, _ stride: Int,
+    _ rows: Int, _ columns: Int, _ firstColumn: Int, _ endColumn: Int, _ source: UnsafePointer<Float>, _ stride: Int,
     _ destination: UnsafeMutablePointer<Float>
 ) {
-    packColumnWords(rows, columns, source, stride, destination, paired: false)
+    packColumnWords(rows, columns, firstColumn, endColumn, source, stride, destination, paired: false)
 }
 
 /// `packColumns` for bfloat16; `rows` counts rows of B, not words.
 package func packColumnPairs(
-    _ rows: Int, _ columns: Int, _ source: UnsafePointer<Float>, _ stride: Int,
+    _ rows: Int, _ columns: Int, _ firstColumn: Int, _ endColumn: Int, _ source: UnsafePointer<Float>, _ stride: Int,
     _ destination: UnsafeMutablePointer<Float>
 ) {
-    packColumnWords(rows, columns, source, stride, destination, paired: true)
+    packColumnWords(rows, columns, firstColumn, endColumn, source, stride, destination, paired: true)
 }
 
 /// Sixteen words of each of sixteen columns at a time, turned round in registers' worth of stack memory.
 @inline(__always)
 private func packColumnWords(
-    _ rows: Int, _ columns: Int, _ source: UnsafePointer<Float>, _ stride: Int,
+    _ rows: Int, _ columns: Int, _ firstColumn: Int, _ endColumn: Int, _ source: UnsafePointer<Float>, _ stride: Int,
     _ destination: UnsafeMutablePointer<Float>, paired: Bool
 ) {
     let padded = (columns + lanes - 1) / lanes * lanes
     let words = paired ? (rows + 1) / 2 : rows
     let floatsPerWord = paired ? 2 : 1
-    var column = 0
-    while column < columns {
+    var column = firstColumn
+    while column < endColumn {
         var word = 0
         while word < words {
             let panel = destination + packedPlace(word, column, padded, words)

@@ -44,6 +44,30 @@ func randomTokens(_ count: Int, below bound: Int, seed: UInt64) -> [Int32] {
         #expect(try trained(threads: 3) == once)
     }
 
+    /// Wide and shallow, so that few operations make many activations.
+    @Test(arguments: Precision.allCases)
+    func aBatchWithManyActivationsEqualsItsPartsAccumulated(precision: Precision) throws {
+        let configuration = ModelConfiguration(
+            vocabularySize: 19, width: 16, layerCount: 2, headCount: 2, feedForwardWidth: 2048, contextLength: 64)
+        func trainer(_ batchSize: Int) -> Trainer {
+            Trainer(
+                state: TrainingState(configuration: configuration, seed: 1), batchSize: batchSize, precision: precision,
+                pool: WorkerPool(threadCount: 2))
+        }
+        let windows = randomTokens(384 * 65, below: 19, seed: 3)
+        let (whole, parts) = (trainer(384), trainer(192))
+        #expect(whole.partSize == 192)
+        #expect(parts.partSize == 192)
+        let loss = try whole.accumulate(windows)
+        let losses = [
+            try parts.accumulate(Array(windows[..<(192 * 65)])), try parts.accumulate(Array(windows[(192 * 65)...])),
+        ]
+        #expect(abs(loss - (losses[0] + losses[1]) / 2) < 1e-12)
+        #expect(whole.accumulatedGradient.array == parts.accumulatedGradient.array)
+        #expect(whole.applyUpdate(learningRate: 1e-3) == parts.applyUpdate(learningRate: 1e-3))
+        #expect(whole.state.parameters.array == parts.state.parameters.array)
+    }
+
     @Test func aRestoredStateContinuesBitByBit() throws {
         let windows = (0..<4).map { randomTokens(2 * 30, below: 19, seed: UInt64($0)) }
         let pool = WorkerPool(threadCount: 1)

@@ -24,7 +24,7 @@ import Testing
             let a = FloatBuffer(randomFloats(rows * depth, seed: 1))
             let weight = FloatBuffer(randomFloats(columns * depth, seed: 2))
             let packed = FloatBuffer(count: products.packedCount(rows: depth + 1, columns: columns))
-            products.packColumns(depth, columns, weight.pointer, depth, packed.pointer)
+            products.packColumns(depth, columns, 0, columns, weight.pointer, depth, packed.pointer)
             let stride = products.stagedStride(depth)
             let staged = FloatBuffer(count: rows * stride)
             products.stageRows(rows, depth, a.pointer, depth, staged.pointer, stride)
@@ -81,7 +81,7 @@ import Testing
         // Rounded as an ordinary number, these bits would overflow into another value.
         weight[8 + 5] = Float(bitPattern: 0x7fff_ffff)
         let packed = FloatBuffer(count: products.packedCount(rows: 8, columns: 4))
-        products.packColumns(8, 4, weight.pointer, 8, packed.pointer)
+        products.packColumns(8, 4, 0, 4, weight.pointer, 8, packed.pointer)
         let stride = products.stagedStride(8)
         let (staged, c) = (FloatBuffer(count: 5 * stride), FloatBuffer(count: 5 * 4))
         products.stageRows(5, 8, a.pointer, 8, staged.pointer, stride)
@@ -110,5 +110,42 @@ import Testing
         #expect(values[7] == 0)
         #expect(values[8].sign == .minus)
         #expect(values[9] == 3.5)
+    }
+
+    @Test(arguments: InstructionSet.available)
+    func valuesInPlaceAndInWordsAreTheRoundedOnes(instructionSet: InstructionSet) {
+        let kernels = Kernels.built(for: instructionSet)
+        for count in [1, 2, 15, 16, 17, 33, 64] {
+            var source = randomFloats(count, seed: UInt64(count))
+            source[count / 2] = .nan
+            let (values, words) = (FloatBuffer(source), FloatBuffer(count: (count + 1) / 2))
+            kernels.bfloat16.stageRows(1, count, values.pointer, count, words.pointer, 0)
+            kernels.roundToBFloat16(count, values.pointer)
+            let expanded = FloatBuffer(count: count)
+            kernels.expandBFloat16(count, words.pointer, expanded.pointer)
+            withExtendedLifetime(words) {}
+            for index in 0..<count {
+                let expected = Self.rounded(source[index])
+                #expect(values[index] == expected || source[index].isNaN && values[index].isNaN)
+                #expect(expanded[index] == expected || source[index].isNaN && expanded[index].isNaN)
+            }
+        }
+    }
+
+    @Test func columnsPackedInPiecesEqualThosePackedAtOnce() {
+        let all = Self.implementations + InstructionSet.available.map { ($0.rawValue, Kernels.built(for: $0).float32) }
+        for (name, products) in all {
+            let (depth, columns) = (700, 70)
+            let weight = FloatBuffer(randomFloats(columns * depth, seed: 1))
+            let whole = FloatBuffer(count: products.packedCount(rows: depth, columns: columns))
+            products.packColumns(depth, columns, 0, columns, weight.pointer, depth, whole.pointer)
+            let pieces = FloatBuffer(count: whole.count)
+            for (first, end) in [(48, 70), (0, 16), (16, 48)] {
+                products.packColumns(depth, columns, first, end, weight.pointer, depth, pieces.pointer)
+            }
+            withExtendedLifetime(weight) {}
+            let bits = (whole.array.map(\.bitPattern), pieces.array.map(\.bitPattern))
+            #expect(bits.0 == bits.1, "\(name)")
+        }
     }
 }

@@ -18,7 +18,7 @@ import Testing
             let a = FloatBuffer(randomFloats(rows * aStride, seed: 1))
             let weight = FloatBuffer(randomFloats(columns * depth, seed: 2))
             let packed = FloatBuffer(count: kernels.float32.packedCount(rows: depth, columns: columns))
-            kernels.float32.packColumns(depth, columns, weight.pointer, depth, packed.pointer)
+            kernels.float32.packColumns(depth, columns, 0, columns, weight.pointer, depth, packed.pointer)
             let expected = referenceProduct(rows, columns, depth, { a[$0 * aStride + $1] }, { weight[$1 * depth + $0] })
             let c = FloatBuffer([Float](repeating: 7, count: rows * cStride))
             for accumulate in [false, true] {
@@ -84,7 +84,7 @@ import Testing
         a[11 * 8 + 3] = .infinity
         let weight = FloatBuffer([Float](repeating: 1, count: 17 * 8))
         let packed = FloatBuffer(count: kernels.float32.packedCount(rows: 8, columns: 17))
-        kernels.float32.packColumns(8, 17, weight.pointer, 8, packed.pointer)
+        kernels.float32.packColumns(8, 17, 0, 17, weight.pointer, 8, packed.pointer)
         let c = FloatBuffer(count: 20 * 17)
         kernels.float32.multiply(20, 17, 8, a.pointer, 8, packed.pointer, c.pointer, 17, false)
         for row in 0..<20 {

@@ -39,6 +39,15 @@ VECTOR_INLINE u32x16 v_round_bfloat16(f32x16 x) {
 #endif
 }
 
+// Each float rounded to bfloat16, as a float.
+VECTOR_INLINE f32x16 v_rounded_bfloat16(f32x16 x) { return (f32x16)(v_round_bfloat16(x) << 16); }
+
+// The float that each bfloat16 value stands for: 16 values that follow each other, two to a word.
+typedef uint16_t u16x16_words __attribute__((ext_vector_type(16), aligned(2), may_alias));
+VECTOR_INLINE f32x16 v_load_bfloat16(const float *_Nonnull words) {
+  return (f32x16)(__builtin_convertvector(*(const u16x16_words *)words, u32x16) << 16);
+}
+
 // Words of 16 pairs: low halves from `even`, high halves from `odd`.
 VECTOR_INLINE f32x16 v_pair_rows(f32x16 even, f32x16 odd) {
   return (f32x16)(v_round_bfloat16(even) | (v_round_bfloat16(odd) << 16));

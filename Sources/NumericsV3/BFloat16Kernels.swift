@@ -1,0 +1,1 @@
+../NumericsBaseline/BFloat16Kernels.swift
