@@ -25,8 +25,8 @@ struct BenchTrainCommand: AsyncParsableCommand {
     @Option(name: .long, help: "Preset to train: nano, micro, tiny or small.")
     var size = "micro"
 
-    @Option(name: .long, help: "Windows per step.")
-    var batch = 16
+    @Option(name: .long, help: "Windows per step. Default: 16, or 4 for small.")
+    var batch: Int?
 
     @Option(name: .long, help: "Threads; 0 takes one per core.")
     var threads: Int?

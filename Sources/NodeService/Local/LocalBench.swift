@@ -9,8 +9,8 @@ package struct LocalBench: Sendable {
     package struct Request: Sendable {
         /// Preset to train on random tokens.
         package var size: String
-        /// Windows per step.
-        package var batch: Int
+        /// Windows per step; nil takes 16, or 4 where the model has more than 50 million parameters.
+        package var batch: Int?
         /// Threads; nil or 0 takes one per core.
         package var threads: Int?
         /// Seconds to spend, half on training and half on the peak.
@@ -20,7 +20,7 @@ package struct LocalBench: Sendable {
 
         /// Wraps the fields.
         package init(
-            size: String = "micro", batch: Int = 16, threads: Int? = nil, seconds: Int = 20, dtype: String? = nil
+            size: String = "micro", batch: Int? = nil, threads: Int? = nil, seconds: Int = 20, dtype: String? = nil
         ) {
             self.dtype = dtype
             self.size = size
@@ -82,13 +82,14 @@ package struct LocalBench: Sendable {
             let names = ModelConfiguration.presets.map(\.name).joined(separator: ", ")
             throw UserError("there is no preset '\(request.size)'", cure: "Choose one of \(names)", exitCode: .usage)
         }
-        try checkFlag("--batch", request.batch, in: 1...4096)
+        let batch = request.batch ?? (model.parameterCount > 50_000_000 ? 4 : 16)
+        try checkFlag("--batch", batch, in: 1...4096)
         try checkFlag("--seconds", request.seconds, in: 1...3600)
         let threads = try threadCount(request.threads)
         let precision = try precision(request.dtype)
         let rounds = max(5, request.seconds / 4)
         let settings = TrainBench.Settings(
-            configuration: model, batchSize: request.batch, threadCount: threads, precision: precision,
+            configuration: model, batchSize: batch, threadCount: threads, precision: precision,
             secondsPerRound: Double(request.seconds) / Double(2 * rounds), rounds: rounds)
         let (clock, progress) = (ContinuousClock(), report)
         let start = clock.now
