@@ -16,7 +16,8 @@ struct Atoll: AsyncParsableCommand {
             """,
         version: AtollVersion.text,
         subcommands: [
-            InitCommand.self, SwarmCommand.self, NodeCommand.self, CheckpointCommand.self,
+            InitCommand.self, SwarmCommand.self, NodeCommand.self, PeersCommand.self, PingCommand.self,
+            CheckpointCommand.self,
             DataCommand.self, TrainCommand.self, EvalCommand.self, GenerateCommand.self, MergeCommand.self,
             LogitsCommand.self,
             ExportCommand.self, TokenizerCommand.self, TokenizeCommand.self, BenchCommand.self,

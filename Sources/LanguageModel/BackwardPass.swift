@@ -180,7 +180,7 @@ struct BackwardPass {
             from: inputs + rows.lowerBound * configuration.width, count: rows.count * configuration.width)
         forward.runBlock(
             index, parameters, rows, stream: scratch.middle, slot: 0, recomputing: true, scratch: scratch)
-        kept.middle.settle(rows, at: scratch.middle)
+        kept.middle.settle(rows, at: scratch.middle, kernels)
     }
 
     private func runFeedForward(
@@ -195,10 +195,11 @@ struct BackwardPass {
         let start = first * width
         forward.multiply(count, hidden, width, after + start, matrices.down, scratch.hidden, scratch)
         let dGateUp = memory.dGateUp + first * 2 * hidden
-        kernels.swiGLUGradient(count, hidden, kept.gateUp.recall(rows, scratch.gateUp), scratch.hidden, dGateUp)
+        kernels.swiGLUGradient(
+            count, hidden, kept.gateUp.recall(rows, scratch.gateUp, kernels), scratch.hidden, dGateUp)
         products.packRows(count, hidden, scratch.hidden, hidden, first, tokens, memory.packedHidden)
         // The norm's output again: cheaper than keeping it.
-        let middle = kept.middle.recall(rows, scratch.middle)
+        let middle = kept.middle.recall(rows, scratch.middle, kernels)
         kernels.rmsNorm(
             count, width, middle, parameters + offsets.postNorm, configuration.rmsNormEpsilon, scratch.normed,
             scratch.inverse)
@@ -224,9 +225,9 @@ struct BackwardPass {
         let start = first * width
         forward.multiply(
             count, queryWidth, width, between + start, matrices.attentionOutput, scratch.dAttention, scratch)
-        let attention = kept.attention.recall(rows, scratch.attention)
+        let attention = kept.attention.recall(rows, scratch.attention, kernels)
         products.packRows(count, queryWidth, attention, queryWidth, first, tokens, memory.packedAttention)
-        let queryKeyValue = kept.queryKeyValue.recall(rows, scratch.queryKeyValue)
+        let queryKeyValue = kept.queryKeyValue.recall(rows, scratch.queryKeyValue, kernels)
         let dQueryKeyValue = memory.dQueryKeyValue + first * attentionWidth
         for sequence in 0..<count / length {
             let token = sequence * length
@@ -236,7 +237,7 @@ struct BackwardPass {
                 attention + token * queryWidth, kept.statistics + (first + token) * 2 * configuration.headCount,
                 scratch.dAttention + token * queryWidth, dQueryKeyValue + token * attentionWidth, scratch.heads)
         }
-        let input = kept.input.recall(rows, scratch.input)
+        let input = kept.input.recall(rows, scratch.input, kernels)
         kernels.rmsNorm(
             count, width, input, parameters + offsets.inputNorm, configuration.rmsNormEpsilon, scratch.normed,
             scratch.inverse)

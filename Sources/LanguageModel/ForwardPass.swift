@@ -84,15 +84,15 @@ struct ForwardPass {
     ) {
         let (width, hidden, count) = (configuration.width, configuration.feedForwardWidth, rows.count)
         let (offsets, matrices, kept) = (layout.block(index), weights.slots[slot], workspace.blocks[index])
-        if !recomputing { kept.input.store(rows, stream) }
+        if !recomputing { kept.input.store(rows, stream, kernels) }
         runAttention(index, parameters, rows, stream: stream, matrices, scratch: scratch)
-        if !recomputing { kept.middle.store(rows, stream) }
+        if !recomputing { kept.middle.store(rows, stream, kernels) }
         kernels.rmsNorm(
             count, width, stream, parameters + offsets.postNorm, configuration.rmsNormEpsilon, scratch.normed,
             scratch.inverse)
         let gateUp = kept.gateUp.place(rows, scratch.gateUp)
         multiply(count, 2 * hidden, width, scratch.normed, matrices.gateUp, gateUp, scratch)
-        kept.gateUp.settle(rows, at: gateUp)
+        kept.gateUp.settle(rows, at: gateUp, kernels)
         if recomputing { return }
         kernels.swiGLU(count, hidden, gateUp, scratch.hidden)
         multiply(count, width, hidden, scratch.hidden, matrices.down, stream, adding: true, scratch)
@@ -110,7 +110,7 @@ struct ForwardPass {
             scratch.normed, scratch.inverse)
         let queryKeyValue = kept.queryKeyValue.place(rows, scratch.queryKeyValue)
         multiply(count, attentionWidth, width, scratch.normed, matrices.queryKeyValue, queryKeyValue, scratch)
-        kept.queryKeyValue.settle(rows, at: queryKeyValue)
+        kept.queryKeyValue.settle(rows, at: queryKeyValue, kernels)
         let attention = kept.attention.place(rows, scratch.attention)
         for sequence in 0..<count / length {
             let token = sequence * length
@@ -120,7 +120,7 @@ struct ForwardPass {
                 attention + token * queryWidth,
                 kept.statistics + (rows.lowerBound + token) * 2 * configuration.headCount, scratch.heads)
         }
-        kept.attention.settle(rows, at: attention)
+        kept.attention.settle(rows, at: attention, kernels)
         multiply(count, width, queryWidth, attention, matrices.attentionOutput, stream, adding: true, scratch)
     }
 

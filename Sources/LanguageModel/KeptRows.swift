@@ -20,7 +20,6 @@ struct KeptRows {
     let width: Int
     /// Whether values are rounded to bfloat16.
     let rounds: Bool
-    let kernels: Kernels
 
     /// Where a chunk's rows are computed.
     func place(_ rows: Range<Int>, _ scratch: MutableFloats) -> MutableFloats {
@@ -29,13 +28,13 @@ struct KeptRows {
     }
 
     /// Ends the computation of a chunk's rows at `values`, their place.
-    func settle(_ rows: Range<Int>, at values: MutableFloats) {
+    func settle(_ rows: Range<Int>, at values: MutableFloats, _ kernels: Kernels) {
         if rounds { kernels.roundToBFloat16(rows.count * width, values) }
-        if case .bfloat16 = storage { store(rows, values) }
+        if case .bfloat16 = storage { store(rows, values, kernels) }
     }
 
     /// Keeps a copy of a chunk's rows that lie elsewhere.
-    func store(_ rows: Range<Int>, _ values: Floats) {
+    func store(_ rows: Range<Int>, _ values: Floats, _ kernels: Kernels) {
         let count = rows.count * width
         switch storage {
         case .scratch: break
@@ -46,7 +45,7 @@ struct KeptRows {
     }
 
     /// A chunk's settled or stored rows; without storage those that `scratch` holds.
-    func recall(_ rows: Range<Int>, _ scratch: MutableFloats) -> Floats {
+    func recall(_ rows: Range<Int>, _ scratch: MutableFloats, _ kernels: Kernels) -> Floats {
         let count = rows.count * width
         switch storage {
         case .scratch: return Floats(scratch)

@@ -111,7 +111,7 @@ final class Workspace {
                 } else {
                     .bfloat16(claim((tokens * width + 1) / 2))
                 }
-            return KeptRows(storage: storage, width: width, rounds: rounds, kernels: kernels)
+            return KeptRows(storage: storage, width: width, rounds: rounds)
         }
         let keepsAll = keeping == .everything
         func claimStatistics() -> MutableFloats { claim(2 * configuration.headCount * tokens) }

@@ -17,37 +17,63 @@ package struct NodeControl: Sendable {
 
     /// The node's state.
     package func status() async throws(UserError) -> NodeReport {
-        guard let report = NodeReport(json: try await ask("status")) else { throw Self.unintelligible }
+        guard let report = NodeReport(json: try await ask(["command": "status"])) else { throw Self.unintelligible }
         return report
     }
 
     /// An invite to the node's swarm with the node as the way in.
     package func invite() async throws(UserError) -> InviteLine {
-        guard let text = try await ask("invite").object?["invite"]?.string?.string else { throw Self.unintelligible }
+        guard let text = try await ask(["command": "invite"]).object?["invite"]?.string?.string else {
+            throw Self.unintelligible
+        }
         return InviteLine(text: text)
     }
 
+    /// The peers that the node is connected to.
+    package func peers() async throws(UserError) -> PeerTable { PeerTable(peers: try await status().peers) }
+
+    /// Round trips from the node to a connected peer by libp2p's ping, one after the other.
+    ///
+    /// - Parameters:
+    ///   - peer: its id, or a part of it that no other connected peer's id has.
+    ///   - count: how many, 1 to 1000.
+    ///   - progress: hears each answer.
+    package func ping(
+        _ peer: String, count: Int, progress: (PingAnswer) -> Void
+    ) async throws(UserError) -> PingSummary {
+        try checkFlag("--count", count, in: 1...1000)
+        var answers: [PingAnswer] = []
+        for _ in 0..<count {
+            let answer = try await ask(["command": "ping", "peer": .text(peer)]).object
+            guard let peerID = answer?["peer_id"]?.string?.string, let milliseconds = answer?["milliseconds"]?.double
+            else { throw Self.unintelligible }
+            answers.append(PingAnswer(peerID: peerID, milliseconds: milliseconds))
+            progress(answers[answers.count - 1])
+        }
+        return PingSummary(answers: answers)
+    }
+
     /// Asks the node to stop; returns once it has promised to.
-    package func stop() async throws(UserError) { _ = try await ask("stop") }
+    package func stop() async throws(UserError) { _ = try await ask(["command": "stop"]) }
 
     private static let unintelligible = UserError(
         "the node's answer is not understood", cure: "Restart the node: it may be of another version",
         exitCode: .unavailable)
 
-    private func ask(_ command: String) async throws(UserError) -> JSONValue {
+    private func ask(_ question: JSONValue) async throws(UserError) -> JSONValue {
         let client: ControlClient
         do { client = try await ControlClient.connect(path: home.controlSocketPath) } catch {
             throw UserError(
                 "no node runs in \(home.path)", cure: "Start it with atoll node start", exitCode: .unavailable)
         }
         do {
-            let question: JSONValue = ["command": .text(command)]
             try await client.send(question.line)
             guard let line = try await client.nextLine() else { throw Self.unintelligible }
             await client.close()
             let answer = try JSONValue(parsing: line)
             if let reason = answer.object?["error"]?.string {
-                throw UserError("the node refuses: \(reason)", cure: "See atoll node logs", exitCode: .unavailable)
+                let cure = answer.object?["cure"]?.string?.string
+                throw UserError(reason.string, cure: cure ?? "See atoll node logs", exitCode: .unavailable)
             }
             return answer
         } catch {
@@ -62,19 +88,38 @@ package struct NodeControl: Sendable {
 extension NodeDaemon {
     /// Answers one line of a control client.
     func answer(_ line: [UInt8], reply: ControlReply) async {
-        let command = (try? JSONValue(parsing: line))?.object?["command"]?.string?.string
-        switch command {
+        let question = (try? JSONValue(parsing: line))?.object
+        switch question?["command"]?.string?.string {
         case "status": await reply.send((await report()).json.line)
         case "invite":
             let answer: JSONValue = ["invite": .text(invite().text)]
             await reply.send(answer.line)
+        case "ping": await reply.send((await ping(question?["peer"]?.string?.string ?? "")).line)
         case "stop":
             let answer: JSONValue = ["stopping": true]
             await reply.send(answer.line)
             stop()
         default:
-            let answer: JSONValue = ["error": "unknown command"]
+            let answer: JSONValue = ["error": "the node does not know this command"]
             await reply.send(answer.line)
+        }
+    }
+
+    /// A round trip to the one connected peer whose id has `part` in it.
+    private func ping(_ part: String) async -> JSONValue {
+        let cure: JSONValue = "atoll peers lists those that are connected"
+        let matching = await host.peers().map(\.peerID).filter { "\($0)".contains(part) }
+        guard let peer = matching.first else {
+            return ["error": .text("no connected peer's id has '\(part)' in it"), "cure": cure]
+        }
+        guard matching.count == 1 else {
+            return ["error": .text("\(matching.count) connected peers' ids have '\(part)' in them"), "cure": cure]
+        }
+        do {
+            let time = try await host.ping(peer)
+            return ["peer_id": .text("\(peer)"), "milliseconds": .number(time.inSeconds * 1000)]
+        } catch {
+            return ["error": .text("\(peer) does not answer"), "cure": cure]
         }
     }
 }

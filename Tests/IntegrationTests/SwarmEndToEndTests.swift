@@ -55,6 +55,18 @@ import Testing
         #expect(SwarmPlace.processes(naming: swarm["b"]).count == 1)
         let steps = try swarm.wait("b", "the node must train") { ($0["steps"] as? Int ?? 0) > 0 }["steps"] as? Int ?? 0
         try swarm.wait("b", "the node must go on") { ($0["steps"] as? Int ?? 0) > steps }
+        let peers = try swarm.succeed(["peers", "--json"], home: "b")
+        let peer = try #require(
+            (JSONSerialization.jsonObject(with: Data(peers.utf8)) as? [[String: Any]])?.first)
+        #expect((peer["agent"] as? String)?.hasPrefix("atoll/") == true)
+        let id = try #require(peer["peer_id"] as? String)
+        #expect(try swarm.succeed(["peers"], home: "b").contains(id))
+        let pinged = try swarm.succeed(["ping", String(id.suffix(8)), "--count", "2", "--json"], home: "b")
+        #expect((SwarmPlace.object(pinged)?["milliseconds"] as? [Double])?.count == 2)
+        let missed = try AtollProcess.run("ping", "nobody", "--home", swarm["b"])
+        #expect(missed.status == 69)
+        #expect(missed.lastErrorLine.contains("no connected peer's id has 'nobody' in it"))
+
         try swarm.succeed(["node", "stop"], home: "b")
         #expect(SwarmPlace.processes(naming: swarm["b"]).isEmpty)
     }

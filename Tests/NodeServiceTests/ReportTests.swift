@@ -10,8 +10,12 @@ import Testing
             steps: 5, tokens: 6, loss: 1.5, tokensPerSecond: 10, utilisation: 0.5, committedTokens: 7, tokenBudget: 8,
             bytesSent: 9, bytesReceived: 10, fragments: [.init(round: 1, head: "cd", closed: true)],
             peers: [
-                .init(peerID: "x", address: "y", roundTripMilliseconds: nil, bytesSent: 1, bytesReceived: 2),
-                .init(peerID: "x", address: "y", roundTripMilliseconds: 0.25, bytesSent: 1, bytesReceived: 2),
+                .init(
+                    peerID: "x", address: "y", isOutbound: true, agent: "", roundTripMilliseconds: nil, bytesSent: 1,
+                    bytesReceived: 2),
+                .init(
+                    peerID: "x", address: "y", isOutbound: false, agent: "atoll/1", roundTripMilliseconds: 0.25,
+                    bytesSent: 1, bytesReceived: 2),
             ])
         let line = report.json.line
         #expect(!line.contains(UInt8(ascii: "\n")))

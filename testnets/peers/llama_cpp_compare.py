@@ -22,6 +22,13 @@ import llama_cpp
 import numpy
 
 PROMPTS = ["#include <", "/* Copyright (C) ", "static int "]
+# Words, digits, spaces, several scripts, emoji: what the patterns of byte pair encoding cut differently.
+TEXTS = PROMPTS + [
+    "for (int i = 0; i < 1234567; ++i) {\n\t\tx+=y;\r\n}   \n",
+    "It's we'LL   don't\u2019t naïve Straße \u0130 ½ x²",
+    "日本語のテキスト、한국어 текст עברית العربية ไทย नमस्ते",
+    "👩‍🚀🇩🇪 ✅\u200b\u00a0\u3000 end",
+]
 TOKENS = 64
 TOLERANCE = 1e-3
 NEAR_TIE = 0.02
@@ -63,6 +70,22 @@ def our_logits(program, folder, sequences, scratch):
     ids.write_text(json.dumps({"sequences": sequences}))
     atoll(program, "logits", folder, "--ids", ids, "--out", out)
     return [numpy.array(logits) for logits in json.loads(out.read_text())["logits"]]
+
+
+def compare_ids(program, folder, gguf, scratch):
+    """Ids of texts, without what the model puts in front."""
+    model = open_model(gguf)
+    source, out = Path(scratch, "text"), Path(scratch, "text.json")
+    count = 0
+    for text in TEXTS:
+        source.write_bytes(text.encode())
+        atoll(program, "tokenize", folder, "--in", source, "--out", out)
+        ours = json.loads(out.read_text())
+        theirs = model.tokenize(text.encode(), add_bos=False, special=False)
+        if ours != theirs:
+            sys.exit(f"{text!r} is {theirs} to llama.cpp, {ours} to atoll")
+        count += len(ours)
+    return count
 
 
 def compare_logits(program, folder, gguf, scratch):
@@ -113,6 +136,7 @@ def main():
     program, checkpoint, scratch = sys.argv[1], sys.argv[2], Path(sys.argv[3])
     plain = scratch / "plain.gguf"
     atoll(program, "export", "gguf", checkpoint, "--dtype", "float32", "--out", plain)
+    print(f"  ids        {compare_ids(program, checkpoint, plain, scratch)} of {len(TEXTS)} texts equal")
     worst = compare_logits(program, checkpoint, plain, scratch)
     print(f"  float32    logits {worst:.1e}, {len(PROMPTS)} x {TOKENS} tokens, ", end="")
     print(f"near ties turned {compare_tokens(program, checkpoint, plain, scratch)}")

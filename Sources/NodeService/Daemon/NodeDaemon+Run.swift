@@ -142,7 +142,8 @@ extension NodeDaemon {
             },
             peers: peers.map { peer in
                 NodeReport.Peer(
-                    peerID: peer.peerID.description, address: "\(peer.remoteAddress)",
+                    peerID: peer.peerID.description, address: "\(peer.remoteAddress)", isOutbound: peer.isOutbound,
+                    agent: peer.identify?.agentVersion ?? "",
                     roundTripMilliseconds: peer.roundTripTime.map { $0.inSeconds * 1000 },
                     bytesSent: peer.traffic.bytesSent, bytesReceived: peer.traffic.bytesReceived)
             })

@@ -18,12 +18,26 @@ package struct NodeReport: Equatable, Sendable {
         package var peerID: String
         /// The connection's remote multiaddr.
         package var address: String
+        /// Whether this node dialed.
+        package var isOutbound: Bool
+        /// What the peer says it runs, once it has.
+        package var agent: String
         /// Smoothed round-trip time in milliseconds, once measured.
         package var roundTripMilliseconds: Double?
         /// Bytes written to sockets for it.
         package var bytesSent: UInt64
         /// Bytes read from sockets from it.
         package var bytesReceived: UInt64
+
+        var json: JSONValue {
+            [
+                "peer_id": .text(peerID), "address": .text(address), "outbound": .bool(isOutbound),
+                "agent": .text(agent),
+                "round_trip_milliseconds": roundTripMilliseconds.map(JSONValue.number) ?? .null,
+                "bytes_sent": .integer(Int64(clamping: bytesSent)),
+                "bytes_received": .integer(Int64(clamping: bytesReceived)),
+            ]
+        }
     }
 
     /// The swarm's name.
@@ -80,15 +94,7 @@ package struct NodeReport: Equatable, Sendable {
                         "closed": .bool($0.closed),
                     ]
                 }),
-            "peers": .array(
-                peers.map {
-                    [
-                        "peer_id": .text($0.peerID), "address": .text($0.address),
-                        "round_trip_milliseconds": $0.roundTripMilliseconds.map(JSONValue.number) ?? .null,
-                        "bytes_sent": .integer(Int64(clamping: $0.bytesSent)),
-                        "bytes_received": .integer(Int64(clamping: $0.bytesReceived)),
-                    ]
-                }),
+            "peers": .array(peers.map(\.json)),
         ]
     }
 
@@ -128,10 +134,11 @@ package struct NodeReport: Equatable, Sendable {
         }
         self.peers = peers.compactMap { value in
             guard let entry = value.object, let peerID = entry["peer_id"]?.string,
-                let address = entry["address"]?.string
+                let address = entry["address"]?.string, let isOutbound = entry["outbound"]?.bool,
+                let agent = entry["agent"]?.string
             else { return nil }
             return Peer(
-                peerID: peerID.string, address: address.string,
+                peerID: peerID.string, address: address.string, isOutbound: isOutbound, agent: agent.string,
                 roundTripMilliseconds: entry["round_trip_milliseconds"]?.double,
                 bytesSent: UInt64(clamping: entry["bytes_sent"]?.integer ?? 0),
                 bytesReceived: UInt64(clamping: entry["bytes_received"]?.integer ?? 0))
