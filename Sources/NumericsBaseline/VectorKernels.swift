@@ -86,6 +86,11 @@ private func fourByOne(
     var index = 0
     while index + lanes <= columns {
         let value = v_load(x + index)
+        // The tile that comes next: rows are short, so the processor's own prefetching starts anew with each tile.
+        v_prefetch_far(w + (4 * columns + index))
+        v_prefetch_far(w + (5 * columns + index))
+        v_prefetch_far(w + (6 * columns + index))
+        v_prefetch_far(w + (7 * columns + index))
         sums0 = v_muladd(v_load(w + index), value, sums0)
         sums1 = v_muladd(v_load(w1 + index), value, sums1)
         sums2 = v_muladd(v_load(w2 + index), value, sums2)

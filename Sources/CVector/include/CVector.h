@@ -99,8 +99,9 @@ VECTOR_INLINE float v_reduce_max(f32x16 x) {
   return c > d ? c : d;
 }
 
-// Fetches the cache line of p, which need not be a valid address.
-VECTOR_INLINE void v_prefetch(const float *_Nonnull p) { __builtin_prefetch(p); }
+// Fetches the cache line of p, which need not be a valid address: into the first-level cache, or (far) the second's.
+VECTOR_INLINE void v_prefetch(const float *_Nonnull p) { __builtin_prefetch(p, 0, 3); }
+VECTOR_INLINE void v_prefetch_far(const float *_Nonnull p) { __builtin_prefetch(p, 0, 2); }
 
 // Tells the processor that this is a spin loop.
 VECTOR_INLINE void v_spin_hint(void) {
