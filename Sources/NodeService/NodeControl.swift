@@ -1,4 +1,5 @@
 import JSONText
+import PeerNet
 import Swarm
 import Transport
 

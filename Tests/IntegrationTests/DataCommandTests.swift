@@ -22,8 +22,11 @@ import Testing
             JSONSerialization.jsonObject(with: Data(result.output.utf8)) as? [String: Any])
         let domains = try #require(report["domains"] as? [[String: Any]])
         #expect(domains.map { $0["name"] as? String } == ["books", "web"])
-        #expect(domains.map { $0["training_documents"] as? Int } == [38, 380])
-        #expect(domains.map { $0["held_out_documents"] as? Int } == [2, 20])
+        let training = domains.compactMap { $0["training_documents"] as? Int }
+        let heldOut = domains.compactMap { $0["held_out_documents"] as? Int }
+        #expect(zip(training, heldOut).map { $0 + $1 } == [40, 400])
+        // About a twentieth, chosen by content.
+        #expect((10...30).contains(heldOut[1]))
     }
 
     @Test func `Prepared text trains to the same bits as the text itself`() throws {
