@@ -47,11 +47,12 @@ package final class Trainer {
     /// Prepares training in batches of `batchSize` windows of `sequenceLength` + 1 tokens (default: the whole context).
     ///
     /// With `recomputesActivations` only each block's input is kept for the gradient and the rest is computed again:
-    /// less memory for about a fifth more time, to the same bits.
+    /// less memory for about a fifth more time, to the same bits. `activationValuesMax` bounds what a part of a batch keeps,
+    /// unless that would make parts of less than 1024 tokens.
     package init(
         state: TrainingState, batchSize: Int, sequenceLength: Int? = nil, optimizer: AdamW = AdamW(),
-        muon: Muon? = nil, precision: Precision = .float32, recomputesActivations: Bool = false, pool: WorkerPool,
-        kernels: Kernels = .best
+        muon: Muon? = nil, precision: Precision = .float32, recomputesActivations: Bool = false,
+        activationValuesMax: Int = 1 << 27, pool: WorkerPool, kernels: Kernels = .best
     ) {
         let configuration = state.layout.configuration
         let length = sequenceLength ?? configuration.contextLength
@@ -64,7 +65,8 @@ package final class Trainer {
         self.pool = pool
         self.kernels = kernels
         partSize = Self.partSize(
-            configuration, batchSize: batchSize, length: length, recomputes: recomputesActivations)
+            configuration, batchSize: batchSize, length: length, recomputes: recomputesActivations,
+            valuesMax: activationValuesMax)
         let shape = BatchShape(sequences: partSize, length: length)
         let products = kernels.products(precision)
         let workspace = Workspace(
@@ -122,16 +124,16 @@ package final class Trainer {
             parameters, tokens, inputStride: stride, gradient: gradient.pointer, adding: accumulatedParts > 1)
     }
 
-    /// The largest equal part of a batch whose activations count at most 2^27 values, but at least 1024 tokens, below which
+    /// The largest equal part of a batch whose activations count at most `valuesMax`, but at least 1024 tokens, below which
     /// the threads lack work between the weights' passes through memory.
     private static func partSize(
-        _ configuration: ModelConfiguration, batchSize: Int, length: Int, recomputes: Bool
+        _ configuration: ModelConfiguration, batchSize: Int, length: Int, recomputes: Bool, valuesMax: Int
     ) -> Int {
         let width = configuration.width
         let attention = 2 * (configuration.queryWidth + configuration.keyValueWidth)
         let block = recomputes ? width : 2 * (width + configuration.feedForwardWidth) + attention
         let parts = (1...batchSize).filter { batchSize % $0 == 0 }
-        let largest = parts.last { $0 * length * configuration.layerCount * block <= 1 << 27 }
+        let largest = parts.last { $0 * length * configuration.layerCount * block <= valuesMax }
         let least = parts.first { $0 * length >= 1024 } ?? batchSize
         return max(largest ?? 1, least)
     }

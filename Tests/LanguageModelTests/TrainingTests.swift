@@ -44,28 +44,30 @@ func randomTokens(_ count: Int, below bound: Int, seed: UInt64) -> [Int32] {
         #expect(try trained(threads: 3) == once)
     }
 
-    /// Wide and shallow, so that few operations make many activations.
     @Test(arguments: Precision.allCases)
     func aBatchWithManyActivationsEqualsItsPartsAccumulated(precision: Precision) throws {
         let configuration = ModelConfiguration(
-            vocabularySize: 19, width: 16, layerCount: 2, headCount: 2, feedForwardWidth: 2048, contextLength: 64)
-        func trainer(_ batchSize: Int) -> Trainer {
+            vocabularySize: 19, width: 12, layerCount: 1, headCount: 2, feedForwardWidth: 20, contextLength: 64)
+        func trainer(_ batchSize: Int, activationValuesMax: Int) -> Trainer {
             Trainer(
                 state: TrainingState(configuration: configuration, seed: 1), batchSize: batchSize, precision: precision,
-                pool: WorkerPool(threadCount: 2))
+                activationValuesMax: activationValuesMax, pool: WorkerPool(threadCount: 2))
         }
-        let windows = randomTokens(384 * 65, below: 19, seed: 3)
-        let (whole, parts) = (trainer(384), trainer(192))
-        #expect(whole.partSize == 192)
-        #expect(parts.partSize == 192)
+        // A token keeps 2 * (12 + 20) + 4 * 12 values, a window 64 times as many.
+        #expect(trainer(48, activationValuesMax: 24 * 64 * 112).partSize == 24)
+        #expect(trainer(48, activationValuesMax: 24 * 64 * 112 - 1).partSize == 16)
+        #expect(trainer(48, activationValuesMax: 1).partSize == 16)
+        #expect(trainer(7, activationValuesMax: 1).partSize == 7)
+
+        let windows = randomTokens(32 * 65, below: 19, seed: 3)
+        let halves = [Array(windows[..<(16 * 65)]), Array(windows[(16 * 65)...])]
+        let (whole, part) = (trainer(32, activationValuesMax: 1), trainer(16, activationValuesMax: 1))
         let loss = try whole.accumulate(windows)
-        let losses = [
-            try parts.accumulate(Array(windows[..<(192 * 65)])), try parts.accumulate(Array(windows[(192 * 65)...])),
-        ]
+        let losses = try halves.map { try part.accumulate($0) }
         #expect(abs(loss - (losses[0] + losses[1]) / 2) < 1e-12)
-        #expect(whole.accumulatedGradient.array == parts.accumulatedGradient.array)
-        #expect(whole.applyUpdate(learningRate: 1e-3) == parts.applyUpdate(learningRate: 1e-3))
-        #expect(whole.state.parameters.array == parts.state.parameters.array)
+        #expect(whole.accumulatedGradient.array == part.accumulatedGradient.array)
+        #expect(whole.applyUpdate(learningRate: 1e-3) == part.applyUpdate(learningRate: 1e-3))
+        #expect(whole.state.parameters.array == part.state.parameters.array)
     }
 
     @Test func aRestoredStateContinuesBitByBit() throws {
