@@ -101,7 +101,9 @@ struct BackwardPass {
     private func runHead(_ slab: Range<Int>, _ gradient: MutableFloats, adding: Bool) -> Double {
         let (width, vocabulary) = (configuration.width, configuration.vocabularySize)
         let factor = 1 / Float(workspace.shape.tokens)
-        guard let backward = forward.weights.headBackward else { return .nan }
+        guard let backward = forward.weights.headBackward else {
+            preconditionFailure("a backward pass needs weights packed for it")
+        }
         let packed = memory.packedInput
         forward.runHead(slab) { task, first, rows, scratch in
             let logits = workspace.logits + (first - slab.lowerBound) * vocabulary
@@ -175,7 +177,9 @@ struct BackwardPass {
     /// Leaves the block's activations in the worker's scratch memory.
     private func recompute(_ index: Int, _ parameters: Floats, _ rows: Range<Int>, scratch: WorkerScratch) {
         let kept = workspace.blocks[index]
-        guard case .float32(let inputs) = kept.input.storage else { return }
+        guard case .float32(let inputs) = kept.input.storage else {
+            preconditionFailure("recomputation starts from inputs in float32")
+        }
         scratch.middle.update(
             from: inputs + rows.lowerBound * configuration.width, count: rows.count * configuration.width)
         forward.runBlock(

@@ -65,8 +65,7 @@ package final class Trainer {
         self.pool = pool
         self.kernels = kernels
         partSize = Self.partSize(
-            configuration, batchSize: batchSize, length: length, recomputes: recomputesActivations,
-            valuesMax: activationValuesMax)
+            configuration, batchSize: batchSize, length: length, valuesMax: activationValuesMax)
         let shape = BatchShape(sequences: partSize, length: length)
         let products = kernels.products(precision)
         let workspace = Workspace(
@@ -127,11 +126,13 @@ package final class Trainer {
     /// The largest equal part of a batch whose activations count at most `valuesMax`, but at least 1024 tokens, below which
     /// the threads lack work between the weights' passes through memory.
     private static func partSize(
-        _ configuration: ModelConfiguration, batchSize: Int, length: Int, recomputes: Bool, valuesMax: Int
+        _ configuration: ModelConfiguration, batchSize: Int, length: Int, valuesMax: Int
     ) -> Int {
-        let width = configuration.width
-        let attention = 2 * (configuration.queryWidth + configuration.keyValueWidth)
-        let block = recomputes ? width : 2 * (width + configuration.feedForwardWidth) + attention
+        // With recomputation too, though it keeps less: the order of sums, so every bit, depends on the parts.
+        let block =
+            2
+            * (configuration.width + configuration.feedForwardWidth + configuration.queryWidth
+                + configuration.keyValueWidth)
         let parts = (1...batchSize).filter { batchSize % $0 == 0 }
         let largest = parts.last { $0 * length * configuration.layerCount * block <= valuesMax }
         let least = parts.first { $0 * length >= 1024 } ?? batchSize

@@ -18,20 +18,18 @@ package struct MatrixPeak {
     private init(of precision: Precision, threadCount: Int) {
         self.precision = precision
         var random = SeededRandom(seed: 3)
-        let products = precision == .float32 ? Kernels.best.float32 : Kernels.best.bfloat16
-        let valuesPerWord = precision == .float32 ? 1 : 2
-        let values = FloatBuffer(count: 2048)
+        let products = Kernels.best.products(precision)
+        let (size, words) = (2048, products.words(2048))
+        let row = FloatBuffer(count: size)
         operands = (0..<threadCount).map { _ in
-            let count = 2048 * 2048
-            let (a, b) = (FloatBuffer(count: count / valuesPerWord), FloatBuffer(count: count / valuesPerWord))
+            let (a, b) = (FloatBuffer(count: size * words), FloatBuffer(count: size * words))
             for buffer in [a, b] {
-                for row in 0..<2048 {
-                    for index in 0..<2048 { values.pointer[index] = random.nextUniform() }
-                    let words = 2048 / valuesPerWord
-                    products.stageRows(1, 2048, values.pointer, 2048, buffer.pointer + row * words, words)
+                for start in stride(from: 0, to: size * words, by: words) {
+                    for index in 0..<size { row[index] = random.nextUniform() }
+                    products.stageRows(1, size, row.pointer, size, buffer.pointer + start, words)
                 }
             }
-            return (a, b, FloatBuffer(count: count))
+            return (a, b, FloatBuffer(count: size * size))
         }
     }
 

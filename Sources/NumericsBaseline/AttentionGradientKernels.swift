@@ -120,13 +120,8 @@ private func addGradients(
     while group < groups {
         let keys = (heads + group) * width
         let values = keys + groups * width
-        stageRotatedHead(
-            tokens, width, qkv + keys, stride, cosines, sines, 1, rows: scratch.keyRows, pairs: scratch.keyPairs,
-            scratch, paired: paired)
-        transposePanels(width, scratch.keyRows, scratch.keyPanels, scratch, paired: paired)
-        stageHead(
-            tokens, width, qkv + values, stride, rows: scratch.valueRows, pairs: scratch.valuePairs, scratch,
-            paired: paired)
+        stageKeyValue(
+            tokens, width, qkv + keys, qkv + values, stride, cosines, sines, scratch, paired: paired)
         transposePanels(width, scratch.valueRows, scratch.valuePanels, scratch, paired: paired)
         clear(scratch.paddedTokens * padded, scratch.dKeys)
         clear(scratch.paddedTokens * padded, scratch.dValues)

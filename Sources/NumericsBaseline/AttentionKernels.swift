@@ -103,13 +103,8 @@ private func attend(
         let group = head / (heads / groups)
         if head % (heads / groups) == 0 {
             let keys = qkv + (heads + group) * width
-            stageRotatedHead(
-                tokens, width, keys, stride, cosines, sines, 1, rows: scratch.keyRows, pairs: scratch.keyPairs,
-                scratch, paired: paired)
-            transposePanels(width, scratch.keyRows, scratch.keyPanels, scratch, paired: paired)
-            stageHead(
-                tokens, width, keys + groups * width, stride, rows: scratch.valueRows, pairs: scratch.valuePairs,
-                scratch, paired: paired)
+            stageKeyValue(
+                tokens, width, keys, keys + groups * width, stride, cosines, sines, scratch, paired: paired)
         }
         stageRotatedHead(
             tokens, width, qkv + head * width, stride, cosines, sines, factor, rows: scratch.queryRows,

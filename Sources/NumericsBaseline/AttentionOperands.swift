@@ -195,6 +195,22 @@ func transposePanels(
     }
 }
 
+/// Stages keys (rotated) and values of one group, and the keys as panels.
+///
+/// keys, values: where the group's lie in the first token's row.
+@inline(__always)
+func stageKeyValue(
+    _ tokens: Int, _ width: Int, _ keys: UnsafePointer<Float>, _ values: UnsafePointer<Float>, _ stride: Int,
+    _ cosines: UnsafePointer<Float>, _ sines: UnsafePointer<Float>, _ scratch: AttentionScratch, paired: Bool
+) {
+    stageRotatedHead(
+        tokens, width, keys, stride, cosines, sines, 1, rows: scratch.keyRows, pairs: scratch.keyPairs, scratch,
+        paired: paired)
+    transposePanels(width, scratch.keyRows, scratch.keyPanels, scratch, paired: paired)
+    stageHead(
+        tokens, width, values, stride, rows: scratch.valueRows, pairs: scratch.valuePairs, scratch, paired: paired)
+}
+
 /// [24, columns] = 24 staged rows (of D) times panels (D x columns); columns is a multiple of 16.
 @inline(__always)
 func multiplyPanels(

@@ -48,10 +48,11 @@ func randomTokens(_ count: Int, below bound: Int, seed: UInt64) -> [Int32] {
     func aBatchWithManyActivationsEqualsItsPartsAccumulated(precision: Precision) throws {
         let configuration = ModelConfiguration(
             vocabularySize: 19, width: 12, layerCount: 1, headCount: 2, feedForwardWidth: 20, contextLength: 64)
-        func trainer(_ batchSize: Int, activationValuesMax: Int) -> Trainer {
+        func trainer(_ batchSize: Int, activationValuesMax: Int, recomputing: Bool = false) -> Trainer {
             Trainer(
                 state: TrainingState(configuration: configuration, seed: 1), batchSize: batchSize, precision: precision,
-                activationValuesMax: activationValuesMax, pool: WorkerPool(threadCount: 2))
+                recomputesActivations: recomputing, activationValuesMax: activationValuesMax,
+                pool: WorkerPool(threadCount: 2))
         }
         // A token keeps 2 * (12 + 20) + 4 * 12 values, a window 64 times as many.
         #expect(trainer(48, activationValuesMax: 24 * 64 * 112).partSize == 24)
@@ -66,6 +67,9 @@ func randomTokens(_ count: Int, below bound: Int, seed: UInt64) -> [Int32] {
         let losses = try halves.map { try part.accumulate($0) }
         #expect(abs(loss - (losses[0] + losses[1]) / 2) < 1e-12)
         #expect(whole.accumulatedGradient.array == part.accumulatedGradient.array)
+        let recomputing = trainer(32, activationValuesMax: 24 * 64 * 112, recomputing: true)
+        #expect(try recomputing.accumulate(windows) == loss)
+        #expect(recomputing.accumulatedGradient.array == whole.accumulatedGradient.array)
         #expect(whole.applyUpdate(learningRate: 1e-3) == part.applyUpdate(learningRate: 1e-3))
         #expect(whole.state.parameters.array == part.state.parameters.array)
     }
