@@ -71,6 +71,15 @@ import Testing
         }
     }
 
+    @Test func `Training a tokenizer says what text it read`() throws {
+        try place.writeText()
+        let result = try AtollProcess.run(
+            "tokenizer", "train", "--data", place["text"], "--vocab-size", "300", "--out", place["tokens"])
+        #expect(result.status == 0, "\(result.error)")
+        #expect(result.output.hasPrefix("data: "))
+        #expect(result.output.contains(" bytes of 40 files\n"))
+    }
+
     @Test func `Lines without text leave no folder behind`() throws {
         try place.write("bad.jsonl", "{\"text\": 3}\n")
         let result = try AtollProcess.run("data", "prepare", "--data", place["bad.jsonl"], "--out", place["prepared"])

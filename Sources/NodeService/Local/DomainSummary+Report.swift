@@ -33,6 +33,9 @@ extension DomainSummary {
                 + (isSplit ? "\(heldOutTokenCount) to hold out" : "of which training will choose what to hold out"))
     }
 
+    /// The same for people where only text is wanted, not tokens.
+    var textLines: [String] { lines("\(byteCount) bytes of \(fileCount) files") }
+
     private func lines(_ found: String) -> [String] {
         var lines = ["\(name): \(found)"]
         if let unreadableExample {

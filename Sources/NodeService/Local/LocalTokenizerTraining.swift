@@ -56,7 +56,7 @@ package struct LocalTokenizerTraining: Sendable {
         package var domains: [DomainSummary]
 
         package var text: String {
-            var lines = domains.flatMap(\.lines)
+            var lines = domains.flatMap(\.textLines)
             if vocabularySize < wantedSize {
                 lines.append("the text has no more repeated pairs: \(vocabularySize) of \(wantedSize) tokens")
             }
