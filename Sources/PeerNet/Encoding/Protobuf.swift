@@ -10,9 +10,20 @@ struct ProtobufWriter {
         Uvarint.append(UInt64(content.count), to: &bytes)
         bytes += content
     }
+
+    /// Appends a varint field, also when it is 0.
+    mutating func append(varint value: UInt64, field: UInt64) {
+        Uvarint.append(field << 3, to: &bytes)
+        var rest = value
+        while rest >= 0x80 {
+            bytes.append(UInt8(rest & 0x7f) | 0x80)
+            rest >>= 7
+        }
+        bytes.append(UInt8(rest))
+    }
 }
 
-/// Reads the length-delimited fields of a protobuf message and skips all others; total over any bytes.
+/// Reads the length-delimited and the varint fields of a protobuf message and skips all others; total over any bytes.
 struct ProtobufReader {
     /// The message ends inside a field, or holds a tag that protobuf does not define.
     struct Malformed: Error {}
@@ -22,21 +33,35 @@ struct ProtobufReader {
     /// Reads a whole message.
     init(_ bytes: some Collection<UInt8>) { rest = Array(bytes)[...] }
 
-    /// The next length-delimited field; nil at the end.
-    mutating func next() throws(Malformed) -> (field: UInt64, content: ArraySlice<UInt8>)? {
+    /// What a field holds.
+    enum Value {
+        case varint(UInt64)
+        case bytes(ArraySlice<UInt8>)
+    }
+
+    /// The next length-delimited or varint field; nil at the end.
+    mutating func nextField() throws(Malformed) -> (field: UInt64, value: Value)? {
         while !rest.isEmpty {
             let tag = try varint()
             guard tag >> 3 > 0 else { throw Malformed() }
             switch tag & 7 {
-            case 0: _ = try varint()
+            case 0: return (tag >> 3, .varint(try varint()))
             case 1: _ = try take(8)
             case 2:
                 let length = try varint()
                 guard length <= UInt64(rest.count) else { throw Malformed() }
-                return (tag >> 3, try take(Int(length)))
+                return (tag >> 3, .bytes(try take(Int(length))))
             case 5: _ = try take(4)
             default: throw Malformed()
             }
+        }
+        return nil
+    }
+
+    /// The next length-delimited field; nil at the end.
+    mutating func next() throws(Malformed) -> (field: UInt64, content: ArraySlice<UInt8>)? {
+        while let (field, value) = try nextField() {
+            if case .bytes(let content) = value { return (field, content) }
         }
         return nil
     }
