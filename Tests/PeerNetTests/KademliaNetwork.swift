@@ -88,6 +88,11 @@ struct KademliaNetwork {
         _ index: Int, _ body: (inout Kademlia, Moment) -> Kademlia.LookupID?
     ) -> Kademlia.Outcome? {
         guard let id = command(index, body) else { return nil }
+        return wait(for: id, of: index)
+    }
+
+    /// The outcome of a command, once it is there.
+    mutating func wait(for id: Kademlia.LookupID, of index: Int) -> Kademlia.Outcome? {
         let end = now + .seconds(300)
         while now < end, nodes[index].outcomes[id] == nil { run(for: .milliseconds(50)) }
         return nodes[index].outcomes.removeValue(forKey: id)

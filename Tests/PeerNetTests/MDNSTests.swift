@@ -66,7 +66,7 @@ import Testing
         var bytes = hex("0000 8400 0000 0001 0000 0001 045f703270 045f756470 056c6f63616c 00")
         bytes += hex("000c 0001 00000078 0004 0178 c00c")
         bytes +=
-            hex("c026 0010 8001 00000078") + [0, UInt8(text.utf8.count + 1), UInt8(text.utf8.count)] + Array(text.utf8)
+            hex("c027 0010 8001 00000078") + [0, UInt8(text.utf8.count + 1), UInt8(text.utf8.count)] + Array(text.utf8)
         let message = try DNSMessage(decoding: bytes)
         let name = [Array("x".utf8)] + MDNSDiscovery.serviceName
         #expect(message.records.map(\.name) == [MDNSDiscovery.serviceName, name])

@@ -6,8 +6,9 @@ struct AddressPolicy: Sendable {
 
     /// Whether an address that a peer told may be kept and dialed. What a name resolves to is for the dialer to judge.
     func accepts(_ address: Multiaddr) -> Bool {
-        address.bytes.count <= KademliaLimits.addressBytesMax && address.isDialable
-            && (isLocalNetwork || !address.isLocal)
+        guard address.bytes.count <= KademliaLimits.addressBytesMax, let (host, port) = address.tcpEndpoint
+        else { return false }
+        return port > 0 && host.isSingle && (isLocalNetwork || !host.isLocal)
     }
 
     /// The accepted ones of some addresses, each once and without `/p2p`, at most the limit.
@@ -25,9 +26,10 @@ struct AddressPolicy: Sendable {
     /// The groups of some addresses, each once.
     func groups(of addresses: [Multiaddr]) -> [IPGroup] {
         var groups: [IPGroup] = []
-        for address in addresses where !(isLocalNetwork && address.isLocal) {
-            guard let group = address.ipGroup, !groups.contains(group) else { continue }
-            groups.append(group)
+        for address in addresses {
+            guard let host = address.tcpEndpoint?.host, !(isLocalNetwork && host.isLocal) else { continue }
+            let group = host.ipGroup
+            if !groups.contains(group) { groups.append(group) }
         }
         return groups
     }

@@ -222,8 +222,7 @@ package struct Kademlia: Sendable {
 
     /// When `advance` has something to do.
     package var nextDeadline: Moment {
-        let deadlines = requests.values.map(\.deadline) + [nextTick, nextRefresh ?? nextTick]
-        return deadlines.min() ?? nextTick
+        requests.values.reduce(min(nextTick, nextRefresh ?? nextTick)) { min($0, $1.deadline) }
     }
 
     /// What the driver must do now, in order.

@@ -10,50 +10,61 @@ package enum IPGroup: Hashable, Sendable {
 
 extension Multiaddr {
     /// The group of a TCP address; nil for other shapes.
-    package var ipGroup: IPGroup? {
-        switch plainHost {
-        case .ip4(let bytes)?: .ip4(bytes.prefix(3).reduce(0) { $0 << 8 | UInt32($1) })
-        case .ip6(let bytes)?: .ip6(bytes.prefix(6).reduce(0) { $0 << 8 | UInt64($1) })
-        case .dns(let name, _)?:
-            .name(name.lowercased().split(separator: ".").suffix(2).joined(separator: "."))
-        case nil: nil
-        }
-    }
+    package var ipGroup: IPGroup? { tcpEndpoint?.host.ipGroup }
 
     /// Whether a TCP address leads to this machine or its own network: loopback, private, link-local, carrier-grade
     /// NAT, or a name below `localhost` or `local`.
-    package var isLocal: Bool {
-        switch plainHost {
-        case .ip4(let bytes)?:
+    package var isLocal: Bool { tcpEndpoint?.host.isLocal ?? false }
+
+    /// Whether the address names one host and port that could be dialed over TCP.
+    package var isDialable: Bool {
+        guard let (host, port) = tcpEndpoint else { return false }
+        return port > 0 && host.isSingle
+    }
+}
+
+extension Multiaddr.Host {
+    /// An IPv4 address in IPv6 form (RFC 4291, 2.5.5.2) is judged as what it leads to.
+    private var plain: Self {
+        if case .ip6(let bytes) = self, bytes.prefix(10).allSatisfy({ $0 == 0 }), bytes[10] == 0xff, bytes[11] == 0xff {
+            return .ip4(Array(bytes.suffix(4)))
+        }
+        return self
+    }
+
+    /// The group that it is of.
+    var ipGroup: IPGroup {
+        switch plain {
+        case .ip4(let bytes): .ip4(bytes.prefix(3).reduce(0) { $0 << 8 | UInt32($1) })
+        case .ip6(let bytes): .ip6(bytes.prefix(6).reduce(0) { $0 << 8 | UInt64($1) })
+        case .dns(let name, _): .name(name.lowercased().split(separator: ".").suffix(2).joined(separator: "."))
+        }
+    }
+
+    /// Whether it is this machine or on its own network.
+    var isLocal: Bool {
+        switch plain {
+        case .ip4(let bytes):
             switch (bytes[0], bytes[1]) {
             case (127, _), (10, _), (192, 168), (169, 254): true
             case (172, let second): second & 0xf0 == 16
             case (100, let second): second & 0xc0 == 64
             default: false
             }
-        case .ip6(let bytes)?:
+        case .ip6(let bytes):
             bytes[0] & 0xfe == 0xfc || bytes[0] == 0xfe && bytes[1] & 0xc0 == 0x80
                 || bytes.dropLast().allSatisfy { $0 == 0 } && bytes[15] == 1
-        case .dns(let name, _)?:
+        case .dns(let name, _):
             ["localhost", "local"].contains(name.lowercased().split(separator: ".").last.map { String($0) } ?? "")
-        case nil: false
         }
     }
 
-    /// Whether the address names one host and port that could be dialed over TCP.
-    package var isDialable: Bool {
-        guard let endpoint = tcpEndpoint, endpoint.port > 0, !isUnspecifiedOrMulticast else { return false }
-        // An IPv4 address in IPv6 form is judged as what it leads to.
-        guard case .ip4(let bytes)? = plainHost else { return true }
-        return bytes[0] != 0 && bytes[0] < 224
-    }
-
-    /// The host, with an IPv4 address taken out of its IPv6 form (RFC 4291, 2.5.5.2).
-    private var plainHost: Host? {
-        guard let host = tcpEndpoint?.host else { return nil }
-        if case .ip6(let bytes) = host, bytes.prefix(10).allSatisfy({ $0 == 0 }), bytes[10] == 0xff, bytes[11] == 0xff {
-            return .ip4(Array(bytes.suffix(4)))
+    /// Whether it may be one host: not unspecified (0.0.0.0/8 on this host means the same) and not multicast.
+    var isSingle: Bool {
+        switch plain {
+        case .ip4(let bytes): bytes[0] != 0 && bytes[0] < 224
+        case .ip6(let bytes): bytes[0] != 0xff && !bytes.allSatisfy { $0 == 0 }
+        case .dns: true
         }
-        return host
     }
 }

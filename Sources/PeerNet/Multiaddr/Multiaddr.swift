@@ -95,7 +95,7 @@ package struct Multiaddr: Hashable, Sendable {
             }
             guard count <= rest.count else { throw .malformed }
             let value = Array(rest.prefix(count))
-            guard MultiaddrValue.decode(value, form: proto.form) != nil else {
+            guard MultiaddrValue.isValid(value, form: proto.form) else {
                 throw .invalidValue(protocol: proto.name, value: "\(value.count) bytes")
             }
             parts.append(Part(proto: proto, value: value))

@@ -30,6 +30,16 @@ enum MultiaddrValue {
         }
     }
 
+    /// Whether `decode` gives a text, without writing one where every value of the right size has one.
+    static func isValid(_ bytes: [UInt8], form: MultiaddrProtocol.Form) -> Bool {
+        switch form {
+        case .ip4: bytes.count == 4
+        case .ip6: bytes.count == 16
+        case .port: bytes.count == 2
+        case .none, .octet, .name, .path, .peer, .certificateHash, .onion3: decode(bytes, form: form) != nil
+        }
+    }
+
     /// The text of a binary value; nil if it is not one.
     static func decode(_ bytes: [UInt8], form: MultiaddrProtocol.Form) -> String? {
         switch form {
