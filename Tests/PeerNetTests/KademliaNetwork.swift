@@ -10,6 +10,8 @@ struct KademliaNetwork {
         case inventedInOneGroup
         /// The asker, again and again.
         case asker
+        /// The right peers at wrong addresses.
+        case wrongAddresses
     }
 
     struct Node {
@@ -158,7 +160,10 @@ struct KademliaNetwork {
             [.findNode, .getProviders, .getValue].contains(request.kind)
         {
             var message = KademliaMessage(request.kind)
-            message.closerPeers = lies(lie, about: request.key, to: contact)
+            message.closerPeers = lies(lie, about: request.key, to: asker)
+            if request.kind == .getProviders {
+                message.providerPeers = (0..<64).map { _ in invented(Self.peer(&random)) }
+            }
             return message.encoded()
         }
         let answer = nodes[index].kademlia.answer(
@@ -167,19 +172,24 @@ struct KademliaNetwork {
         return nil
     }
 
-    private mutating func lies(_ lie: Lie, about key: [UInt8], to asker: PeerContact) -> [KademliaMessage.Peer] {
+    private mutating func lies(_ lie: Lie, about key: [UInt8], to asker: Int) -> [KademliaMessage.Peer] {
+        let target = KademliaKey(hashing: key)
         switch lie {
-        case .asker: return Array(repeating: .init(contact: asker), count: 20)
+        case .asker: return Array(repeating: .init(contact: nodes[asker].contact), count: 20)
+        case .wrongAddresses: return closest(to: key, without: asker).map { invented($0) }
         case .inventedClose, .inventedInOneGroup:
-            let target = KademliaKey(hashing: key)
-            let invented = (0..<100).map { _ in Self.peer(&random) }.map { ($0, KademliaKey($0).distance(to: target)) }
-            return invented.sorted { $0.1 < $1.1 }.prefix(20).map { peer, _ in
-                let high: [UInt8] =
-                    lie == .inventedClose ? [UInt8(60 + random.next() % 60)] + random.bytes(2) : [9, 9, 9]
-                let address = Multiaddr(ipBytes: high + random.bytes(1), tcpPort: 4001)!
-                return .init(contact: PeerContact(peer: peer, addresses: [address]))
+            let peers = (0..<100).map { _ in Self.peer(&random) }.map { ($0, KademliaKey($0).distance(to: target)) }
+            return peers.sorted { $0.1 < $1.1 }.prefix(20).map {
+                invented($0.0, group: lie == .inventedInOneGroup ? [9, 9, 9] : nil)
             }
         }
+    }
+
+    /// A peer at an address where nobody is.
+    private mutating func invented(_ peer: PeerID, group: [UInt8]? = nil) -> KademliaMessage.Peer {
+        let group = group ?? [UInt8(60 + random.next() % 60)] + random.bytes(2)
+        let address = Multiaddr(ipBytes: group + random.bytes(1), tcpPort: 4001)!
+        return .init(contact: PeerContact(peer: peer, addresses: [address]))
     }
 
     private mutating func connect(_ from: Int, _ to: Int) {
@@ -225,7 +235,7 @@ struct KademliaNetwork {
 
     private mutating func send(_ request: Kademlia.Request, from index: Int) {
         if let to = indices[request.contact.peer], nodes[to].isAlive,
-            nodes[index].connected.contains(to) || request.contact.addresses == nodes[to].contact.addresses
+            nodes[index].connected.contains(to) || request.contact.addresses.contains(nodes[to].contact.addresses[0])
         {
             queue.push(.request(request, from: index, to: to), at: now + latency(index, to))
         } else if random.next() % 2 == 0 {

@@ -107,15 +107,15 @@ import Testing
                 Issue.record("no outcome")
                 continue
             }
-            #expect(
-                Set(found) == Set(providers.map { network.nodes[$0].contact }),
-                "\(asker) found \(found.count)")
+            // Liars told of sixty-four others each; those come behind.
+            let expected = Set(providers.map { network.nodes[$0].contact })
+            #expect(Set(found.prefix(providers.count)) == expected, "\(asker) found \(found.count)")
             guard case .providers(let few)? = network.outcome(asker, { $0.findProviders(of: key, wanted: 2, at: $1) })
             else {
                 Issue.record("no outcome")
                 continue
             }
-            #expect(few.count == 2)
+            #expect(few.count == 2 && expected.isSuperset(of: few))
         }
         // A client is in no table, and is found through peers that it is connected to.
         #expect(network.nodes.allSatisfy { $0.kademlia.table[network.nodes[client].contact.peer] == nil })

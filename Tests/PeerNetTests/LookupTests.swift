@@ -88,6 +88,40 @@ import Testing
         #expect(lookup.closest == [all[19], all[20]])
     }
 
+    @Test func aPeerAtAWrongAddressIsSoughtAtTheNextOne() {
+        let all = Self.contacts(40, seed: 38, to: Self.target)
+        func at(_ numbers: [Int]) -> PeerContact {
+            PeerContact(peer: all[0].peer, addresses: numbers.map { KademliaTests.address($0) })
+        }
+        var lookup = Lookup(target: Self.target, from: [all[30], all[31], all[32]])
+        _ = lookup.next()
+        _ = lookup.answered(all[30].peer, closer: [at(Array(1...8))])
+        #expect(lookup.next() == [at(Array(1...8))])
+        // Told while it is asked at the wrong addresses, and again after these failed.
+        _ = lookup.answered(all[31].peer, closer: [at([9])])
+        #expect(lookup.next().isEmpty)
+        lookup.failed(all[0].peer)
+        #expect(lookup.next() == [at([9])])
+        lookup.failed(all[0].peer)
+        #expect(lookup.next().isEmpty)
+        _ = lookup.answered(all[32].peer, closer: [at([10])])
+        #expect(lookup.next() == [at([10])])
+        _ = lookup.answered(all[0].peer, closer: [])
+        #expect(lookup.isFinished && lookup.closest.first == at([10]))
+    }
+
+    @Test func neitherOfTwoSourcesCrowdsTheOtherOut() {
+        func contact(_ numbers: ClosedRange<Int>) -> PeerContact {
+            PeerContact(peer: KademliaTests.peer(1), addresses: numbers.map { KademliaTests.address($0) })
+        }
+        var first = contact(1...8)
+        first.addAddresses(contact(11...18).addresses)
+        #expect(first.addresses == contact(1...4).addresses + contact(11...14).addresses)
+        var second = contact(1...7)
+        second.addAddresses(contact(7...8).addresses)
+        #expect(second == contact(1...8))
+    }
+
     @Test func aSecondSourceMakesADoubtedPeerGood() {
         let all = Self.contacts(60, seed: 34, to: Self.target)
         var lookup = Lookup(target: Self.target, from: [all[40], all[41]], concurrency: 4, size: 20)

@@ -23,6 +23,12 @@ struct AddressPolicy: Sendable {
         return kept
     }
 
+    /// The groups of a peer: those of its end of the connection, which it cannot choose freely, or else of what it says.
+    func groups(remoteAddress: Multiaddr?, addresses: [Multiaddr]) -> [IPGroup] {
+        guard let remoteAddress, remoteAddress.tcpEndpoint != nil else { return groups(of: addresses) }
+        return groups(of: [remoteAddress])
+    }
+
     /// The groups of some addresses, each once.
     func groups(of addresses: [Multiaddr]) -> [IPGroup] {
         var groups: [IPGroup] = []

@@ -20,8 +20,8 @@ extension Kademlia {
         /// Whether the driver waits for the outcome.
         let isCommand: Bool
         var lookup: Lookup
-        /// Providers found.
-        var providers: [PeerContact] = []
+        /// Providers found, in the order of their finding, and how many peers told of each.
+        var providers: [(contact: PeerContact, tellers: Int)] = []
         /// The best value so far, and who gave which valid one.
         var best: [UInt8]?
         var votes: [(peer: PeerID, value: [UInt8])] = []
@@ -56,10 +56,10 @@ extension Kademlia {
         start(.findPeer(peer), key: peer.bytes, isCommand: true, at: now)
     }
 
-    /// Seeks up to `wanted` providers of a key (a multihash); nil if the key is empty or too long, or too many look-ups
+    /// Seeks up to `wanted` providers of a key (a multihash), those that most peers tell of first; nil if the key is empty or too long, or too many look-ups
     /// are under way.
     package mutating func findProviders(of key: [UInt8], wanted: Int, at now: Moment) -> LookupID? {
-        let wanted = min(max(wanted, 1), KademliaLimits.providersPerLookupMax)
+        let wanted = min(max(wanted, 1), KademliaLimits.providersWantedMax)
         return start(.findProviders(wanted: wanted), key: key, isCommand: true, at: now)
     }
 
@@ -106,16 +106,19 @@ extension Kademlia {
         lookupCount += 1
         let id = LookupID(number: lookupCount)
         let target = KademliaKey(hashing: key)
+        let contacts = startingContacts(for: target, isBootstrap: purpose == .bootstrap)
         var operation = Operation(
             purpose: purpose, key: key, isCommand: isCommand,
-            lookup: Lookup(target: target, from: startingContacts(for: target), concurrency: configuration.concurrency))
+            lookup: Lookup(target: target, from: contacts, concurrency: configuration.concurrency))
         var isDone = false
         switch purpose {
         case .findPeer(let peer): isDone = acquaintances[peer].map { !$0.addresses.isEmpty } ?? false
         case .findProviders(let wanted):
-            operation.providers = Array(providers.providers(of: key, at: now).prefix(wanted))
-            if !operation.providers.isEmpty { outputs.append(.providersFound(id, operation.providers)) }
-            isDone = operation.providers.count >= wanted
+            // These told this node themselves.
+            let held = providers.providers(of: key, at: now)
+            operation.providers = held.map { ($0, KademliaLimits.providerTellersMin) }
+            if !held.isEmpty { outputs.append(.providersFound(id, held)) }
+            isDone = held.count >= wanted
         case .getValue: operation.best = values.value(of: key, at: now)
         case .bootstrap, .refresh, .findClosest, .provide, .putValue: break
         }
@@ -124,17 +127,20 @@ extension Kademlia {
         return id
     }
 
-    /// Listed peers; while they are few also those that failed last time, connected servers and the first contacts.
-    private func startingContacts(for target: KademliaKey) -> [PeerContact] {
+    /// Listed peers and, while they are few, connected servers. Only to fill the table, or where there is nobody else,
+    /// also those that failed last time and the first contacts: a dead one holds a search up.
+    private func startingContacts(for target: KademliaKey, isBootstrap: Bool) -> [PeerContact] {
         let size = KademliaLimits.bucketSize
-        var entries = table.closest(to: target, count: size)
-        if entries.count < size { entries = table.closest(to: target, count: size, includesFailing: true) }
-        let listed = entries.map { PeerContact(peer: $0.peer, addresses: $0.addresses) }
-        guard listed.count < size else { return listed }
-        let connected = acquaintances.filter { $0.value.isServer == true }.keys.sorted().prefix(size).map {
-            PeerContact(peer: $0, addresses: acquaintances[$0]?.addresses ?? [])
+        var contacts = table.closest(to: target, count: size).map {
+            PeerContact(peer: $0.peer, addresses: $0.addresses)
         }
-        return listed + connected + seeds
+        guard contacts.count < size else { return contacts }
+        for peer in acquaintances.filter({ $0.value.isServer == true }).keys.sorted().prefix(size) {
+            contacts.append(PeerContact(peer: peer, addresses: acquaintances[peer]?.addresses ?? []))
+        }
+        guard isBootstrap || contacts.isEmpty else { return contacts }
+        let listed = table.closest(to: target, count: size, includesFailing: true)
+        return contacts + listed.map { PeerContact(peer: $0.peer, addresses: $0.addresses) } + seeds
     }
 
     /// Asks whom the search wants asked, and ends it when it is over.
@@ -156,7 +162,8 @@ extension Kademlia {
     private func isSatisfied(_ operation: Operation) -> Bool {
         switch operation.purpose {
         case .findPeer(let peer): operation.lookup[peer]?.standing == .answered
-        case .findProviders(let wanted): operation.providers.count >= wanted
+        case .findProviders(let wanted):
+            operation.providers.count { $0.tellers >= KademliaLimits.providerTellersMin } >= wanted
         case .getValue: operation.votes.count { $0.value == operation.best } >= KademliaLimits.valueQuorum
         case .bootstrap, .refresh, .findClosest, .provide, .putValue: false
         }
@@ -168,7 +175,7 @@ extension Kademlia {
         let closer = policy.admissible(
             message.closerPeers, excluding: [configuration.peer, peer], known: { knownAddresses(of: $0) })
         switch operation.purpose {
-        case .findProviders(let wanted): collect(message.providerPeers, for: id, wanted: wanted)
+        case .findProviders: collect(message.providerPeers, for: id)
         case .getValue:
             if let record = message.record, record.key == operation.key,
                 configuration.validator.accepts(record.value, for: record.key)
@@ -185,21 +192,24 @@ extension Kademlia {
         return operations[id]?.lookup.answered(peer, closer: closer) ?? false
     }
 
-    private mutating func collect(_ told: [KademliaMessage.Peer], for id: LookupID, wanted: Int) {
+    private mutating func collect(_ told: [KademliaMessage.Peer], for id: LookupID) {
+        guard var found = operations[id]?.providers else { return }
         var fresh: [PeerContact] = []
-        for provider in told {
+        var seen: Set<PeerID> = []
+        for provider in told where seen.insert(provider.contact.peer).inserted {
             let peer = provider.contact.peer
-            guard let found = operations[id]?.providers, found.count < wanted else { break }
             let addresses = knownAddresses(of: peer) ?? policy.kept(provider.contact.addresses)
-            if let index = found.firstIndex(where: { $0.peer == peer }) {
-                // One holder may know only the id where another one still has addresses.
-                guard found[index].addresses.isEmpty, !addresses.isEmpty else { continue }
-                operations[id]?.providers[index].addresses = addresses
-            } else {
-                operations[id]?.providers.append(PeerContact(peer: peer, addresses: addresses))
+            if let index = found.firstIndex(where: { $0.contact.peer == peer }) {
+                found[index].tellers += 1
+                let before = found[index].contact
+                found[index].contact.addAddresses(addresses)
+                if found[index].contact != before { fresh.append(found[index].contact) }
+            } else if found.count < KademliaLimits.providersPerLookupMax {
+                found.append((PeerContact(peer: peer, addresses: addresses), 1))
+                fresh.append(PeerContact(peer: peer, addresses: addresses))
             }
-            fresh.append(PeerContact(peer: peer, addresses: addresses))
         }
+        operations[id]?.providers = found
         if !fresh.isEmpty { outputs.append(.providersFound(id, fresh)) }
     }
 
@@ -214,12 +224,19 @@ extension Kademlia {
         case .bootstrap, .findClosest: end(id, .closest(operation.lookup.closest), at: now)
         case .refresh: end(id, nil, at: now)
         case .findPeer(let peer): end(id, found(peer, by: operation.lookup), at: now)
-        case .findProviders: end(id, .providers(operation.providers), at: now)
+        case .findProviders(let wanted): end(id, .providers(best(wanted, of: operation.providers)), at: now)
         case .getValue:
             if let best = operation.best { repair(operation, with: best, at: now) }
             end(id, .value(operation.best), at: now)
         case .provide, .putValue: place(id, operation, at: now)
         }
+    }
+
+    /// Those that most peers told of; of equal ones those found first.
+    private func best(_ wanted: Int, of providers: [(contact: PeerContact, tellers: Int)]) -> [PeerContact] {
+        providers.enumerated()
+            .sorted { ($1.element.tellers, $0.offset) < ($0.element.tellers, $1.offset) }
+            .prefix(wanted).map(\.element.contact)
     }
 
     private func found(_ peer: PeerID, by lookup: Lookup) -> Outcome {

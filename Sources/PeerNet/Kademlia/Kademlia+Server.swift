@@ -97,7 +97,7 @@ extension Kademlia {
         _ provider: PeerContact, providing key: [UInt8], remoteAddress: Multiaddr?, at now: Moment
     ) {
         let addresses = policy.kept(provider.addresses)
-        let groups = policy.groups(of: remoteAddress.map { [$0] } ?? addresses)
+        let groups = policy.groups(remoteAddress: remoteAddress, addresses: addresses)
         providers.add(PeerContact(peer: provider.peer, addresses: addresses), groups: groups, for: key, at: now)
     }
 }

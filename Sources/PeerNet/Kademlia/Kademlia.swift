@@ -171,7 +171,7 @@ package struct Kademlia: Sendable {
         var acquaintance = acquaintances[peer] ?? Acquaintance()
         guard acquaintances.count < KademliaLimits.acquaintancesMax || acquaintances[peer] != nil else { return }
         acquaintance.addresses = policy.kept(record.listenAddresses)
-        acquaintance.groups = policy.groups(of: remoteAddress.map { [$0] } ?? acquaintance.addresses)
+        acquaintance.groups = policy.groups(remoteAddress: remoteAddress, addresses: acquaintance.addresses)
         acquaintance.isServer = record.protocols.contains(configuration.protocolName)
         acquaintances[peer] = acquaintance
         if acquaintance.isServer == true {

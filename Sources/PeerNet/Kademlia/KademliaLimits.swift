@@ -62,11 +62,17 @@ package enum KademliaLimits {
     /// Peers told by one peer that may be asked before the first of them has answered, and that may fail before the
     /// others told by it alone are put last.
     static let unprovenMax = 3
+    /// Times that one look-up asks a peer, if it is told further addresses of it after the first ones failed.
+    static let attemptsPerPeerMax = 3
     /// Equal answers that end a search for a value early: half of the holders, so that a newer value which reached most
     /// of them is not missed.
     static let valueQuorum = 10
-    /// Providers that one look-up collects.
-    static let providersPerLookupMax = 256
+    /// Providers that one look-up collects, and that it gives at most.
+    static let providersPerLookupMax = 1024
+    static let providersWantedMax = 256
+    /// Peers that must have told of a provider before it counts towards the number wanted: one liar cannot end a look-up
+    /// by inventing enough.
+    static let providerTellersMin = 3
 
     // MARK: Stores
 

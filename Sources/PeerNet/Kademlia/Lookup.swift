@@ -13,11 +13,17 @@ struct Lookup: Sendable {
     }
 
     struct Candidate: Hashable, Sendable {
+        /// With every address that was told and has not failed.
         var contact: PeerContact
         let distance: KademliaKey
         /// Who told of it, if it was one peer alone.
         var source: PeerID?
         var standing: Standing
+        /// Addresses at which it was sought; a liar may have told wrong ones.
+        var tried: [Multiaddr] = []
+        var attempts = 0
+
+        var untried: [Multiaddr] { contact.addresses.filter { !tried.contains($0) } }
     }
 
     let target: KademliaKey
@@ -103,6 +109,8 @@ struct Lookup: Sendable {
                     reputations[source, default: Reputation()].asked += 1
                 }
                 candidates[index].standing = .asked
+                candidates[index].tried = candidates[index].contact.addresses
+                candidates[index].attempts += 1
                 inFlight += 1
                 requestCount += 1
                 chosen.append(candidates[index].contact)
@@ -128,7 +136,9 @@ struct Lookup: Sendable {
         else { return false }
         candidates[index].standing = standing
         inFlight -= 1
-        guard let source = candidates[index].source else { return true }
+        let source = candidates[index].source
+        if standing == .failed { retry(index) }
+        guard let source else { return true }
         var reputation = reputations[source, default: Reputation()]
         reputation.asked -= 1
         if standing == .answered { reputation.answered += 1 } else { reputation.failed += 1 }
@@ -148,12 +158,13 @@ struct Lookup: Sendable {
         let index = position(of: distance)
         if index < candidates.count, candidates[index].distance == distance {
             guard candidates[index].source != source else { return false }
+            candidates[index].contact.addAddresses(contact.addresses)
             switch candidates[index].standing {
             case .waiting, .doubted:
                 candidates[index].standing = .waiting
                 candidates[index].source = nil
-                candidates[index].contact.addresses = merged(candidates[index].contact.addresses, contact.addresses)
-            case .asked, .answered, .failed: break
+            case .failed: retry(index)
+            case .asked, .answered: break
             }
             return false
         }
@@ -171,8 +182,13 @@ struct Lookup: Sendable {
         return true
     }
 
-    private func merged(_ first: [Multiaddr], _ second: [Multiaddr]) -> [Multiaddr] {
-        Array((first + second.filter { !first.contains($0) }).prefix(KademliaLimits.addressesPerPeerMax))
+    /// Lets a peer that failed wait again if others told further addresses of it; its first source has no part in that.
+    private mutating func retry(_ index: Int) {
+        let untried = candidates[index].untried
+        guard !untried.isEmpty, candidates[index].attempts < KademliaLimits.attemptsPerPeerMax else { return }
+        candidates[index].contact.addresses = untried
+        candidates[index].standing = .waiting
+        candidates[index].source = nil
     }
 
     /// Where a distance stands or would stand.

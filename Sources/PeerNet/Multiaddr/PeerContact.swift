@@ -10,4 +10,13 @@ package struct PeerContact: Hashable, Sendable {
         self.peer = peer
         self.addresses = addresses
     }
+
+    /// Adds addresses that another source told. Either source keeps half of the room if it needs it, so that neither
+    /// can crowd the other one's out.
+    mutating func addAddresses(_ told: [Multiaddr]) {
+        let fresh = told.filter { !addresses.contains($0) }
+        let half = KademliaLimits.addressesPerPeerMax / 2
+        let kept = addresses.prefix(KademliaLimits.addressesPerPeerMax - min(half, fresh.count))
+        addresses = Array((kept + fresh).prefix(KademliaLimits.addressesPerPeerMax))
+    }
 }
