@@ -57,6 +57,41 @@ import Testing
         #expect(try KademliaMessage(decoding: hex("120101")).kind == .putValue)
     }
 
+    @Test func answersOfTheProtobufLibraryAreRead() throws {
+        // Written by Google's Python library from kad.proto, with the fields that go also sets.
+        let providers = try KademliaMessage(
+            decoding: hex(
+                "080312221220000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f42340a26002408011220"
+                    + "1ed1e8fae2c4a144b8be8fd4b47bf3d3b34b871c3cacf6010f0e42d474fce27e1208047f000001060fa118014a4a0a26"
+                    + "00240801122079b5562e8fe654f94078b112e8a98ba7901f853ae695bed7e0e3910bad049664120804c0000201060fa1"
+                    + "12142920010db8000000000000000000000001060fa118025001"))
+        #expect(providers.kind == .getProviders)
+        #expect(providers.key == [0x12, 0x20] + Array(0..<32))
+        #expect(
+            providers.closerPeers == [
+                .init(
+                    contact: PeerContact(peer: Self.peerA, addresses: [try Multiaddr("/ip4/127.0.0.1/tcp/4001")]),
+                    isConnected: true)
+            ])
+        #expect(
+            providers.providerPeers == [
+                .init(
+                    contact: PeerContact(
+                        peer: try PeerID(KeyTests.textB),
+                        addresses: [
+                            try Multiaddr("/ip4/192.0.2.1/tcp/4001"), try Multiaddr("/ip6/2001:db8::1/tcp/4001"),
+                        ]))
+            ])
+        let value = try KademliaMessage(
+            decoding: hex(
+                "0801122a2f706b2f0024080112201ed1e8fae2c4a144b8be8fd4b47bf3d3b34b871c3cacf6010f0e42d474fce27e1a72"
+                    + "0a2a2f706b2f0024080112201ed1e8fae2c4a144b8be8fd4b47bf3d3b34b871c3cacf6010f0e42d474fce27e12240801"
+                    + "12201ed1e8fae2c4a144b8be8fd4b47bf3d3b34b871c3cacf6010f0e42d474fce27e2a1e323032362d30312d30325430"
+                    + "333a30343a30352e3030303030303030365a"))
+        #expect(value.kind == .getValue)
+        #expect(value.record == .init(key: PublicKeyValidator.key(of: Self.peerA), value: Self.peerA.publicKeyProtobuf))
+    }
+
     @Test func messagesRoundTrip() throws {
         var random = TestRandom(state: 11)
         for _ in 0..<300 {

@@ -119,14 +119,15 @@ import Testing
         }
         // A client is in no table, and is found through peers that it is connected to.
         #expect(network.nodes.allSatisfy { $0.kademlia.table[network.nodes[client].contact.peer] == nil })
-        for asker in [20, 30, 50] {
-            let sought = network.nodes[7].contact
-            guard case .peer(let found, let hasAnswered)? = network.outcome(asker, { $0.findPeer(sought.peer, at: $1) })
+        for (asker, index) in [(20, 7), (30, 7), (50, 7), (20, client), (50, client)] {
+            let sought = network.nodes[index].contact
+            guard case .peer(let found, let isConfirmed)? = network.outcome(asker, { $0.findPeer(sought.peer, at: $1) })
             else {
                 Issue.record("no outcome")
                 continue
             }
-            #expect(found == sought && hasAnswered)
+            #expect(found?.peer == sought.peer && found?.addresses.contains(sought.addresses[0]) == true)
+            #expect(isConfirmed || index == client)
         }
     }
 
@@ -171,6 +172,16 @@ import Testing
         network.run(for: .seconds(3 * 3600))
         #expect(network.nodes[9].kademlia.peerCount * 10 >= before * 9)
         #expect(network.nodes[9].kademlia.contacts.count <= before)
+    }
+
+    @Test(arguments: [(12, 120), (40, 1600)]) func anIdleHourCostsLittle(count: Int, requestsMax: Int) {
+        var network = Self.network(count: count, seed: 9)
+        let before = network.nodes.map(\.requestCount)
+        network.run(for: .seconds(3600))
+        for (node, before) in zip(network.nodes, before) {
+            // It goes on, and stays within its bounds: each request and answer is some 1.5 KB.
+            #expect((12...requestsMax).contains(node.requestCount - before), "\(node.requestCount - before)")
+        }
     }
 
     @Test func sameSeedSameRun() {

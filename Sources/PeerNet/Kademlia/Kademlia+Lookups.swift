@@ -241,16 +241,16 @@ extension Kademlia {
 
     private func found(_ peer: PeerID, by lookup: Lookup) -> Outcome {
         if let addresses = acquaintances[peer]?.addresses, !addresses.isEmpty {
-            return .peer(PeerContact(peer: peer, addresses: addresses), hasAnswered: true)
+            return .peer(PeerContact(peer: peer, addresses: addresses), isConfirmed: true)
         }
         let candidate = lookup[peer]
-        return .peer(candidate?.contact, hasAnswered: candidate?.standing == .answered)
+        return .peer(candidate?.contact, isConfirmed: candidate?.standing == .answered)
     }
 
     /// Forgets a command and tells its outcome.
     mutating func end(_ id: LookupID, _ outcome: Outcome?, at now: Moment) {
         guard let operation = operations.removeValue(forKey: id) else { return }
         if operation.isCommand, let outcome { outputs.append(.finished(id, outcome)) }
-        if operation.purpose == .bootstrap || id == refreshLookup { refreshStepEnded(id, operation.purpose, at: now) }
+        if operation.purpose == .bootstrap || id == refreshLookup { refreshStepEnded(id, operation, at: now) }
     }
 }

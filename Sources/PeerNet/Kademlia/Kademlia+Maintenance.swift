@@ -32,11 +32,14 @@ extension Kademlia {
 
     /// Goes on after the look-up of this node or of one bucket. A command to bootstrap counts as the former if no
     /// refresh is under way.
-    mutating func refreshStepEnded(_ id: LookupID, _ purpose: Operation.Purpose, at now: Moment) {
+    mutating func refreshStepEnded(_ id: LookupID, _ operation: Operation, at now: Moment) {
         guard refreshLookup == nil || refreshLookup == id else { return }
         refreshLookup = nil
-        if purpose == .bootstrap {
-            bucketsToRefresh = table.stale(notSince: now + (.zero - KademliaLimits.refreshInterval))
+        if operation.purpose == .bootstrap {
+            // In a network of fewer than k peers the first look-up has met everybody.
+            let isSmall = max(table.count, operation.lookup.closest.count) < KademliaLimits.bucketSize
+            let since = now + (.zero - KademliaLimits.refreshInterval)
+            bucketsToRefresh = isSmall ? [] : table.stale(notSince: since)
         }
         while let bucket = bucketsToRefresh.popLast() {
             guard let key = table.randomKey(inBucket: bucket, using: &random) else { continue }

@@ -83,8 +83,8 @@ package struct Kademlia: Sendable {
     package enum Outcome: Hashable, Sendable {
         /// The peers closest to a key, or for bootstrap to this node, that answered; the closest first.
         case closest([PeerContact])
-        /// The peer sought, if anybody knew it; `hasAnswered`: it did so itself, at one of the addresses.
-        case peer(PeerContact?, hasAnswered: Bool)
+        /// The peer sought, if anybody knew it; `isConfirmed`: this node reached it itself, else the addresses are hearsay.
+        case peer(PeerContact?, isConfirmed: Bool)
         /// Everybody who was said to provide the key. Connect to verify; addresses may be empty.
         case providers([PeerContact])
         /// How many peers keep the provider record now, as far as this node knows.
