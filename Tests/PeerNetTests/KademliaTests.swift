@@ -98,6 +98,26 @@ struct Missing: Error {}
         #expect(Self.requests(&kademlia).map(\.contact) == [Self.contact(1)])
     }
 
+    @Test func aDialThatThisNodeCouldNotMakeCostsThePeerNothing() {
+        var kademlia = Self.filled(1..<6)
+        for blamesPeer in [false, true] {
+            for _ in 0..<2 {
+                // Somebody answers, so the uplink is up.
+                _ = kademlia.findClosest(to: [1], at: Self.start)
+                for (index, request) in Self.requests(&kademlia).enumerated() {
+                    if index == 0 {
+                        kademlia.receive(KademliaMessage(.findNode).encoded(), for: request.token, at: Self.start)
+                    } else {
+                        kademlia.failed(request.token, blamesPeer: blamesPeer, at: Self.start)
+                    }
+                }
+            }
+            // Failed once, a peer is told to nobody, and connected servers are asked all the same; failed twice, it
+            // goes.
+            #expect(kademlia.peerCount == (blamesPeer ? 1 : 5))
+        }
+    }
+
     @Test func answersHoldTheClosestPeersButNotTheAsker() throws {
         var kademlia = Self.filled(1..<60)
         let key = Self.peer(500).bytes

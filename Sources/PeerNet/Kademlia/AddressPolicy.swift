@@ -23,7 +23,8 @@ struct AddressPolicy: Sendable {
         return kept
     }
 
-    /// The groups of a peer: those of its end of the connection, which it cannot choose freely, or else of what it says.
+    /// The groups of a peer: those of its end of the connection, which it cannot choose freely, or else of what it
+    /// says.
     func groups(remoteAddress: Multiaddr?, addresses: [Multiaddr]) -> [IPGroup] {
         guard let remoteAddress, remoteAddress.tcpEndpoint != nil else { return groups(of: addresses) }
         return groups(of: [remoteAddress])

@@ -56,15 +56,15 @@ extension Kademlia {
         start(.findPeer(peer), key: peer.bytes, isCommand: true, at: now)
     }
 
-    /// Seeks up to `wanted` providers of a key (a multihash), those that most peers tell of first; nil if the key is empty or too long, or too many look-ups
-    /// are under way.
+    /// Seeks up to `wanted` providers of a key (a multihash), those that most peers tell of first and never this node;
+    /// nil if the key is empty or too long, or too many look-ups are under way.
     package mutating func findProviders(of key: [UInt8], wanted: Int, at now: Moment) -> LookupID? {
         let wanted = min(max(wanted, 1), KademliaLimits.providersWantedMax)
         return start(.findProviders(wanted: wanted), key: key, isCommand: true, at: now)
     }
 
-    /// Tells the closest peers that this node provides a key (a multihash), now and again until `stopPublishing`; nil if
-    /// the key is empty or too long, or too much is published or under way.
+    /// Tells the closest peers that this node provides a key (a multihash), now and again until `stopPublishing`; nil
+    /// if the key is empty or too long, or too much is published or under way.
     package mutating func provide(_ key: [UInt8], at now: Moment) -> LookupID? {
         publish(.provide, value: nil, key: key, at: now)
     }
@@ -74,8 +74,8 @@ extension Kademlia {
         start(.getValue, key: key, isCommand: true, at: now)
     }
 
-    /// Gives a value to the closest peers, now and again until `stopPublishing`; nil if the validator refuses it, a limit
-    /// does, or too much is published or under way.
+    /// Gives a value to the closest peers, now and again until `stopPublishing`; nil if the validator refuses it, a
+    /// limit does, or too much is published or under way.
     package mutating func putValue(_ value: [UInt8], for key: [UInt8], at now: Moment) -> LookupID? {
         guard value.count <= KademliaLimits.valueBytesMax, configuration.validator.accepts(value, for: key)
         else { return nil }
@@ -115,7 +115,7 @@ extension Kademlia {
         case .findPeer(let peer): isDone = acquaintances[peer].map { !$0.addresses.isEmpty } ?? false
         case .findProviders(let wanted):
             // These told this node themselves.
-            let held = providers.providers(of: key, at: now)
+            let held = providers.providers(of: key, at: now).filter { $0.peer != configuration.peer }
             operation.providers = held.map { ($0, KademliaLimits.providerTellersMin) }
             if !held.isEmpty { outputs.append(.providersFound(id, held)) }
             isDone = held.count >= wanted
@@ -195,7 +195,7 @@ extension Kademlia {
     private mutating func collect(_ told: [KademliaMessage.Peer], for id: LookupID) {
         guard var found = operations[id]?.providers else { return }
         var fresh: [PeerContact] = []
-        var seen: Set<PeerID> = []
+        var seen: Set<PeerID> = [configuration.peer]
         for provider in told where seen.insert(provider.contact.peer).inserted {
             let peer = provider.contact.peer
             let addresses = knownAddresses(of: peer) ?? policy.kept(provider.contact.addresses)

@@ -71,10 +71,10 @@ extension Kademlia {
     }
 
     /// No answer came, or nonsense did.
-    mutating func failed(_ request: PendingRequest, at now: Moment) {
+    mutating func failed(_ request: PendingRequest, blamesPeer: Bool, at now: Moment) {
         let hasUplink = lastAnswerAt.map { now - $0 < KademliaLimits.silenceTimeout } ?? false
         // A refused record says nothing about the peer's place in the table.
-        if request.kind != .putValue { table.failed(request.peer, mayEvict: hasUplink) }
+        if blamesPeer, request.kind != .putValue { table.failed(request.peer, mayEvict: hasUplink) }
         switch request.purpose {
         case .search(let id):
             operations[id]?.lookup.failed(request.peer)

@@ -1,10 +1,10 @@
-/// libp2p's distributed hash table (`kad-dht`) as a state machine: finds peers, providers of keys and values, keeps some
-/// of them for others, and answers for what it keeps.
+/// libp2p's distributed hash table (`kad-dht`) as a state machine: finds peers, providers of keys and values, keeps
+/// some of them for others, and answers for what it keeps.
 ///
 /// The driver tells who connects and what they say about themselves, performs `takeOutputs()` in order, reports what
-/// became of each request, hands in other peers' requests by `answer`, and calls `advance` when `nextDeadline` has come.
-/// Nothing here knows a clock, a socket or a source of randomness; nothing a peer sends can make it trap, or hold more
-/// than `KademliaLimits` name.
+/// became of each request, hands in other peers' requests by `answer`, and calls `advance` when `nextDeadline` has
+/// come. Nothing here knows a clock, a socket or a source of randomness; nothing a peer sends can make it trap, or hold
+/// more than `KademliaLimits` name.
 package struct Kademlia: Sendable {
     /// Atoll's own table.
     package static let atollProtocol = "/atoll/kad/1.0.0"
@@ -83,7 +83,8 @@ package struct Kademlia: Sendable {
     package enum Outcome: Hashable, Sendable {
         /// The peers closest to a key, or for bootstrap to this node, that answered; the closest first.
         case closest([PeerContact])
-        /// The peer sought, if anybody knew it; `isConfirmed`: this node reached it itself, else the addresses are hearsay.
+        /// The peer sought, if anybody knew it; `isConfirmed`: this node reached it itself, else the addresses are
+        /// hearsay.
         case peer(PeerContact?, isConfirmed: Bool)
         /// Everybody who was said to provide the key. Connect to verify; addresses may be empty.
         case providers([PeerContact])
@@ -97,7 +98,8 @@ package struct Kademlia: Sendable {
 
     /// What the driver must do, in order.
     package enum Output: Hashable, Sendable {
-        /// Send a message on a new stream of the protocol; its end must be reported by `receive`, `delivered` or `failed`.
+        /// Send a message on a new stream of the protocol; its end must be reported by `receive`, `delivered` or
+        /// `failed`.
         case send(Request)
         /// Nobody waits for this request any more; reset its stream or give up its dial.
         case abandon(RequestToken)
@@ -162,8 +164,8 @@ package struct Kademlia: Sendable {
 
     // MARK: Inputs
 
-    /// A connected peer said who it is, or said it anew. `remoteAddress` is its end of the connection: proof of where it
-    /// is, unlike what it says.
+    /// A connected peer said who it is, or said it anew. `remoteAddress` is its end of the connection: proof of where
+    /// it is, unlike what it says.
     package mutating func identified(
         _ peer: PeerID, record: IdentifyRecord, remoteAddress: Multiaddr?, at now: Moment
     ) {
@@ -188,7 +190,7 @@ package struct Kademlia: Sendable {
     package mutating func receive(_ bytes: [UInt8], for token: RequestToken, at now: Moment) {
         guard let request = requests.removeValue(forKey: token) else { return }
         guard let message = try? KademliaMessage(decoding: bytes), message.kind == request.kind else {
-            return failed(request, at: now)
+            return failed(request, blamesPeer: true, at: now)
         }
         answered(request, message, at: now)
     }
@@ -201,10 +203,11 @@ package struct Kademlia: Sendable {
         }
     }
 
-    /// A request came to nothing: no connection, protocol refused, stream reset.
-    package mutating func failed(_ token: RequestToken, at now: Moment) {
+    /// A request came to nothing: no connection, protocol refused, stream reset. `blamesPeer`: false if it was this
+    /// node that could not dial or open a stream, by a limit of its own; that costs the peer nothing.
+    package mutating func failed(_ token: RequestToken, blamesPeer: Bool = true, at now: Moment) {
         guard let request = requests.removeValue(forKey: token) else { return }
-        failed(request, at: now)
+        failed(request, blamesPeer: blamesPeer, at: now)
     }
 
     /// Does what is due.
@@ -214,7 +217,7 @@ package struct Kademlia: Sendable {
             // An earlier one's end may have ended this one's look-up.
             guard let request = requests.removeValue(forKey: token) else { continue }
             outputs.append(.abandon(token))
-            failed(request, at: now)
+            failed(request, blamesPeer: true, at: now)
         }
         if nextTick <= now { tick(at: now) }
         if let due = nextRefresh, due <= now { refresh(at: now) }

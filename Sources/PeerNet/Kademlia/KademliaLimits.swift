@@ -70,8 +70,8 @@ package enum KademliaLimits {
     /// Providers that one look-up collects, and that it gives at most.
     static let providersPerLookupMax = 1024
     static let providersWantedMax = 256
-    /// Peers that must have told of a provider before it counts towards the number wanted: one liar cannot end a look-up
-    /// by inventing enough.
+    /// Peers that must have told of a provider before it counts towards the number wanted: one liar cannot end a
+    /// look-up by inventing enough.
     static let providerTellersMin = 3
 
     // MARK: Stores

@@ -116,7 +116,8 @@ struct RoutingTable: Sendable {
         count -= 1
     }
 
-    /// The listed peers closest to `target`, the closest first; those that failed last time come only if `includesFailing`.
+    /// The listed peers closest to `target`, the closest first; those that failed last time come only if
+    /// `includesFailing`.
     ///
     /// The target's own bucket holds the closest ones, then all deeper buckets together, then the shallower ones, each
     /// farther than the one before, so that only as many as needed are sorted.
