@@ -1,5 +1,5 @@
 /// Fields of a protobuf message whose bytes other implementations sign or compare, written in the order given.
-/// By hand, because the generated code would bring all of Foundation into this module for three small messages.
+/// By hand, because the generated code would bring all of Foundation into this module for a few small messages.
 struct ProtobufWriter {
     /// The encoding so far.
     private(set) var bytes: [UInt8] = []
@@ -11,7 +11,7 @@ struct ProtobufWriter {
         bytes += content
     }
 
-    /// Appends a varint field, also when it is 0.
+    /// Appends a varint field; all 64 bits are allowed.
     mutating func append(varint value: UInt64, field: UInt64) {
         Uvarint.append(field << 3, to: &bytes)
         var rest = value
@@ -21,25 +21,42 @@ struct ProtobufWriter {
         }
         bytes.append(UInt8(rest))
     }
+
+    /// Makes room for so many more bytes.
+    mutating func reserve(_ count: Int) { bytes.reserveCapacity(bytes.count + count) }
 }
 
-/// Reads the length-delimited and the varint fields of a protobuf message and skips all others; total over any bytes.
+/// Reads the varint and length-delimited fields of a protobuf message and skips all others; total over any bytes.
 struct ProtobufReader {
     /// The message ends inside a field, or holds a tag that protobuf does not define.
     struct Malformed: Error {}
+
+    /// A field's value, of the two kinds that libp2p's messages use.
+    enum Value {
+        case varint(UInt64)
+        case content(ArraySlice<UInt8>)
+    }
 
     private var rest: ArraySlice<UInt8>
 
     /// Reads a whole message.
     init(_ bytes: some Collection<UInt8>) { rest = Array(bytes)[...] }
 
-    /// What a field holds.
-    enum Value {
-        case varint(UInt64)
-        case bytes(ArraySlice<UInt8>)
+    /// Reads a whole message without copying it.
+    init(_ bytes: [UInt8]) { rest = bytes[...] }
+
+    /// Reads a whole message that lies inside another, without copying it.
+    init(_ bytes: ArraySlice<UInt8>) { rest = bytes }
+
+    /// The next length-delimited field; nil at the end.
+    mutating func next() throws(Malformed) -> (field: UInt64, content: ArraySlice<UInt8>)? {
+        while let (field, value) = try nextField() {
+            if case .content(let content) = value { return (field, content) }
+        }
+        return nil
     }
 
-    /// The next length-delimited or varint field; nil at the end.
+    /// The next varint or length-delimited field; nil at the end.
     mutating func nextField() throws(Malformed) -> (field: UInt64, value: Value)? {
         while !rest.isEmpty {
             let tag = try varint()
@@ -50,18 +67,10 @@ struct ProtobufReader {
             case 2:
                 let length = try varint()
                 guard length <= UInt64(rest.count) else { throw Malformed() }
-                return (tag >> 3, .bytes(try take(Int(length))))
+                return (tag >> 3, .content(try take(Int(length))))
             case 5: _ = try take(4)
             default: throw Malformed()
             }
-        }
-        return nil
-    }
-
-    /// The next length-delimited field; nil at the end.
-    mutating func next() throws(Malformed) -> (field: UInt64, content: ArraySlice<UInt8>)? {
-        while let (field, value) = try nextField() {
-            if case .bytes(let content) = value { return (field, content) }
         }
         return nil
     }

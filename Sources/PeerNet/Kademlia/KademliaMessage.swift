@@ -86,14 +86,14 @@ extension KademliaMessage {
             case (1, .varint(let number)):
                 guard let kind = Kind(rawValue: number) else { throw .unknownKind(number) }
                 self.kind = kind
-            case (2, .bytes(let content)):
+            case (2, .content(let content)):
                 guard content.count <= KademliaLimits.keyBytesMax else { throw .keyTooLong }
                 key = Array(content)
-            case (3, .bytes(let content)): record = try Self.record(content)
-            case (8, .bytes(let content)):
+            case (3, .content(let content)): record = try Self.record(content)
+            case (8, .content(let content)):
                 guard closerPeers.count < KademliaLimits.bucketSize else { continue }
                 if let peer = try Peer(decoding: content) { closerPeers.append(peer) }
-            case (9, .bytes(let content)):
+            case (9, .content(let content)):
                 guard providerPeers.count < KademliaLimits.providersPerAnswerMax else { continue }
                 if let peer = try Peer(decoding: content) { providerPeers.append(peer) }
             default: continue
@@ -112,10 +112,10 @@ extension KademliaMessage {
         var reader = ProtobufReader(bytes)
         while let (field, value) = try next(&reader) {
             switch (field, value) {
-            case (1, .bytes(let content)):
+            case (1, .content(let content)):
                 guard content.count <= KademliaLimits.keyBytesMax else { throw .keyTooLong }
                 record.key = Array(content)
-            case (2, .bytes(let content)):
+            case (2, .content(let content)):
                 guard content.count <= KademliaLimits.valueBytesMax else { throw .valueTooLong }
                 record.value = Array(content)
             default: continue
@@ -145,8 +145,8 @@ extension KademliaMessage.Peer {
         var reader = ProtobufReader(bytes)
         while let (field, value) = try KademliaMessage.next(&reader) {
             switch (field, value) {
-            case (1, .bytes(let content)): peer = try? PeerID(bytes: content)
-            case (2, .bytes(let content)):
+            case (1, .content(let content)): peer = try? PeerID(bytes: content)
+            case (2, .content(let content)):
                 guard addresses.count < KademliaLimits.addressesPerPeerMax,
                     content.count <= KademliaLimits.addressBytesMax,
                     let address = try? Multiaddr(bytes: Array(content))
