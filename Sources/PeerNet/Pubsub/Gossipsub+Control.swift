@@ -88,9 +88,9 @@ extension Gossipsub {
     }
 
     private mutating func handleWant(_ ids: [MessageID], from peer: PeerID) {
-        guard isTrusted(peer, above: scores.parameters.gossipThreshold), let index = peers.index(forKey: peer) else {
-            return
-        }
+        guard let index = peers.index(forKey: peer) else { return }
+        // Below the threshold requests are counted all the same, or a flood would stop short of its end.
+        let isAnswered = isTrusted(peer, above: scores.parameters.gossipThreshold)
         let room = max(0, parameters.requestedIDsMax - peers.values[index].counters.requestedIDs)
         peers.values[index].counters.requestedIDs += min(ids.count, room)
         var isExcessive = ids.count > room
@@ -98,7 +98,7 @@ extension Gossipsub {
             guard let answer = cache.request(id, by: peer) else { continue }
             if answer.requests > parameters.retransmissionsMax {
                 isExcessive = true
-            } else {
+            } else if isAnswered {
                 enqueueMessage(answer.publishField, id, .forwarded, to: peer)
             }
         }

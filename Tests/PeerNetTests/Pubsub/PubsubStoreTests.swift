@@ -106,14 +106,15 @@ import Testing
 
     @Test func rpcsArePackedBelowWhatEveryoneAccepts() {
         var queue = OutgoingQueue()
-        let ids = (0..<300).map { id($0) }
-        for _ in 0..<20 {
-            #expect(queue.push(.init(part: .control, bytes: PubsubRPC.Entry.want(ids)), in: .request, costMax: 1 << 24))
-            let message = [UInt8](repeating: 0, count: 20_000)
-            #expect(queue.push(.init(part: .message, bytes: message), in: .own, costMax: 1 << 24))
+        func push(_ part: OutgoingQueue.Part, _ bytes: [UInt8], _ lane: OutgoingQueue.Lane) -> Bool {
+            queue.push(.init(part: part, bytes: bytes), in: lane, costMax: 1 << 24)
         }
-        #expect(
-            queue.push(.init(part: .message, bytes: [UInt8](repeating: 0, count: 900_000)), in: .own, costMax: 1 << 24))
+        let want = PubsubRPC.Entry.want((0..<300).map { id($0) })
+        for _ in 0..<20 {
+            #expect(push(.control, want, .request))
+            #expect(push(.message, [UInt8](repeating: 0, count: 20_000), .own))
+        }
+        #expect(push(.message, [UInt8](repeating: 0, count: 900_000), .own))
         var sizes: [Int] = []
         while let rpc = queue.nextRPC() { sizes.append(rpc.count) }
         #expect(sizes.last == 900_000)
