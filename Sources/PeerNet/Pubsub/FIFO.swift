@@ -7,8 +7,6 @@ struct FIFO<Element: Sendable>: Sendable {
     var isEmpty: Bool { head == storage.count }
     var first: Element? { isEmpty ? nil : storage[head] }
 
-    /// The waiting elements, oldest first.
-    var elements: some Sequence<Element> { storage[head...].lazy.compactMap { $0 } }
     /// The waiting elements, newest first.
     var newestFirst: some Sequence<Element> { storage[head...].reversed().lazy.compactMap { $0 } }
 

@@ -2,7 +2,7 @@ extension Gossipsub {
     mutating func handleControl(_ rpc: PubsubRPC, from peer: PeerID, at now: Moment) {
         if !rpc.have.isEmpty { handleHave(rpc.have, from: peer, at: now) }
         if !rpc.want.isEmpty { handleWant(rpc.want, from: peer) }
-        for topic in Set(rpc.graft).sorted() { handleGraft(topic, from: peer, at: now) }
+        for topic in rpc.graft { handleGraft(topic, from: peer, at: now) }
         for prune in rpc.prune { handle(prune, from: peer, at: now) }
         if !rpc.dontWant.isEmpty { handleDontWant(rpc.dontWant, from: peer) }
     }

@@ -13,7 +13,7 @@ package struct ScoreParameters: Sendable {
         /// P1, time in mesh: per quantum, up to a number of quanta. Small: being there is little merit.
         package var timeInMeshWeight = 0.01
         package var timeInMeshQuantum: Duration = .seconds(1)
-        package var timeInMeshMax = 1000.0
+        package var timeInMeshMax = 900.0
         /// P2, messages delivered first; half-life two minutes.
         package var firstDeliveriesWeight = 0.5
         package var firstDeliveriesDecay = 0.994_240_5

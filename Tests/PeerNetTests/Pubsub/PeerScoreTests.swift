@@ -30,7 +30,7 @@ import Testing
         let now = pass(&scores, seconds: 100)
         #expect(abs(scores.score(of: peer) - 1) < 1e-9)
         _ = pass(&scores, seconds: 2000, from: now)
-        #expect(abs(scores.score(of: peer) - 10) < 1e-9)
+        #expect(abs(scores.score(of: peer) - 9) < 1e-9)
         scores.pruned(peer, trainingTopic)
         #expect(scores.score(of: peer) == 0)
     }
@@ -116,6 +116,9 @@ import Testing
     @Test func groupsOfAddressesAreHostsOrHouseholds() throws {
         #expect(try Multiaddr("/ip4/192.0.2.1/tcp/1").scoredAddress == "192.0.2.1")
         #expect(try Multiaddr("/ip6/2001:db8:1:2:3::4/tcp/1").scoredAddress == "2001:db8:1:2::/64")
+        #expect(try Multiaddr("/ip6/::ffff:192.0.2.1/tcp/1").scoredAddress == "192.0.2.1")
+        #expect(try Multiaddr("/ip6/::ffff:127.0.0.1/tcp/1").scoredAddress == nil)
+        #expect(try Multiaddr("/ip6/::1/tcp/1").scoredAddress == nil)
         #expect(try Multiaddr("/ip4/127.0.0.1/tcp/1").scoredAddress == nil)
         #expect(try Multiaddr("/dns4/example.com/tcp/1").scoredAddress == nil)
     }
