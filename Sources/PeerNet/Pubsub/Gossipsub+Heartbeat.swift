@@ -132,17 +132,20 @@ extension Gossipsub {
             return !members.contains($0) && scores.score(of: $0) >= threshold
         }
         let count = max(parameters.degreeLazy, Int(parameters.gossipFactor * Double(eligible.count)))
+        // Usually everyone is told the same, in the same bytes.
+        let shared = pieces(of: ids.prefix(parameters.advertisedIDsMax)).map { PubsubRPC.Entry.have(topic, $0) }
         for peer in eligible.shuffled(using: &random).prefix(count) {
             guard let index = peers.index(forKey: peer) else { continue }
             let room = parameters.advertisedIDsMax - peers.values[index].counters.advertisedIDs
             guard room > 0 else { continue }
-            // If not all fit, each peer gets others, so that together they hear of everything.
-            if ids.count > room { ids.shuffle(using: &random) }
-            let told = ids.prefix(room)
-            peers.values[index].counters.advertisedIDs += told.count
-            for part in pieces(of: told) {
-                enqueue(.control, PubsubRPC.Entry.have(topic, part), .advertisement, to: peer)
+            var entries = shared
+            if ids.count > room {
+                // If not all fit, each peer gets others, so that together they hear of everything.
+                ids.shuffle(using: &random)
+                entries = pieces(of: ids.prefix(room)).map { PubsubRPC.Entry.have(topic, $0) }
             }
+            peers.values[index].counters.advertisedIDs += min(ids.count, room)
+            for entry in entries { enqueue(.control, entry, .advertisement, to: peer) }
         }
     }
 }

@@ -220,6 +220,18 @@ import Testing
         #expect(harness.heartbeat().rpcs.isEmpty)
     }
 
+    @Test func moreIDsThanFitAreSharedOutAmongPeers() throws {
+        var (harness, peers) = try following(18)
+        let ids = (0..<5000).map { MessageID(author: testIdentity(90).peerID, sequence: UInt64($0)) }
+        for id in ids { harness.node.cache.insert(id, topic: trainingTopic, publishField: [0x12, 0x00]) }
+        let actions = harness.heartbeat()
+        let told = actions.rpcs.mapValues { $0.have.flatMap(\.ids) }
+        #expect(told.keys.sorted() == peers[12...].sorted())
+        #expect(told.values.allSatisfy { Set($0).count == 2800 })
+        #expect(Set(told.values.joined()).count > 4900)
+        #expect(actions.sentBytes.values.allSatisfy { $0.count <= 10 }, "others accept ten IHAVE messages")
+    }
+
     @Test func unseenIDsAreAskedForAndBrokenPromisesCharged() throws {
         var (harness, peers) = try following(4)
         let seen = harness.message(by: 2)

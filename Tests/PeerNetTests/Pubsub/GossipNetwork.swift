@@ -83,7 +83,17 @@ struct GossipNetwork {
         agenda[millisecond + milliseconds, default: []].append(event)
     }
 
-    private mutating func connect(_ dialer: Int, _ listener: Int) {
+    /// Breaks the link of two honest nodes; what was on the way is lost.
+    mutating func cut(_ one: Int, _ other: Int) {
+        links[one].remove(other)
+        links[other].remove(one)
+        nodes[one].peerDisconnected(identities[other].peerID, at: now)
+        nodes[other].peerDisconnected(identities[one].peerID, at: now)
+        perform(one)
+        perform(other)
+    }
+
+    mutating func connect(_ dialer: Int, _ listener: Int) {
         links[dialer].insert(listener)
         links[listener].insert(dialer)
         for (one, other) in [(dialer, listener), (listener, dialer)] {

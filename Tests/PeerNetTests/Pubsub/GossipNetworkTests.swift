@@ -55,6 +55,34 @@ import Testing
         }
     }
 
+    /// Links break and form all the time; messages lost with a link come by gossip.
+    @Test func messagesArriveOnceWhileLinksComeAndGo() {
+        var random = TestRandom(state: 21)
+        var network = GossipNetwork(honest: 40, attacks: [], dialsPerNode: 6, seed: 21)
+        network.run(milliseconds: 3000, check: checkBounds)
+        for step in 0..<100 {
+            let node = step % 40
+            if let other = network.links[node].sorted().randomElement(using: &random), network.links[other].count > 8,
+                network.links[node].count > 8
+            {
+                network.cut(node, other)
+            }
+            let stranger = Int.random(in: 0..<40, using: &random)
+            if stranger != node, !network.links[node].contains(stranger) { network.connect(node, stranger) }
+            if step % 2 == 0 { network.schedule(.publish(Int.random(in: 0..<40, using: &random)), after: 1) }
+            network.run(milliseconds: 150, check: checkBounds)
+        }
+        network.run(milliseconds: 6000, check: checkBounds)
+        #expect(network.published.count == 50)
+        for number in 0..<40 {
+            for id in network.published where id.author != network.identities[number].peerID {
+                #expect(network.deliveries[number][id] == 1, "node \(number)")
+            }
+            #expect((5...12).contains(network.nodes[number].meshPeers(of: trainingTopic).count))
+            #expect(network.condemned[number].isEmpty)
+        }
+    }
+
     /// Without attackers nobody loses reputation, and a message costs about D copies.
     @Test func aQuietNetworkIsCheapAndPeaceful() {
         var network = GossipNetwork(honest: 60, attacks: [], dialsPerNode: 8, seed: 3)
