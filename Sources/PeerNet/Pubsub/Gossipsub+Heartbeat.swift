@@ -1,24 +1,25 @@
 extension Gossipsub {
-    /// Section 11 of the specification's heartbeat, in its order.
-    mutating func heartbeat(at now: Moment) {
+    /// The specification's heartbeat, in its order. `isLate`: this node could not do anything for a while.
+    mutating func heartbeat(at now: Moment, isLate: Bool) {
         heartbeats += 1
-        judge(at: now)
+        judge(at: now, isLate: isLate)
         for topic in topics { maintainMesh(topic, at: now) }
         for topic in fanout.keys.sorted() { maintainFanout(topic, at: now) }
         cache.shift()
-        if directPeers.isEmpty == false, heartbeats % UInt64(max(1, parameters.directConnectHeartbeats)) == 1 {
+        if !directPeers.isEmpty, (heartbeats - 1) % UInt64(max(1, parameters.directConnectHeartbeats)) == 0 {
             for peer in directPeers where peers[peer] == nil { outputs.append(.connect(peer)) }
         }
     }
 
     /// Charges what was left undone, lets scores decay, and forgets what is too old.
-    private mutating func judge(at now: Moment) {
-        for (peer, count) in promises.takeBroken(at: now) { scores.misbehaved(peer, by: Double(count)) }
+    private mutating func judge(at now: Moment, isLate: Bool) {
+        // Beyond the specification: what came while this node slept is not read yet, so it blames nobody for it.
+        for (peer, count) in promises.takeBroken(at: now) where !isLate { scores.misbehaved(peer, by: Double(count)) }
         let uselessMax = parameters.uselessMessagesFree + 4 * freshCounts.reduce(0, +)
         for peer in peers.keys.sorted() {
             guard let index = peers.index(forKey: peer) else { continue }
             // Beyond the specification: an honest peer sends a message once, or as often as we ask for it.
-            if peers.values[index].counters.uselessMessages > uselessMax { scores.misbehaved(peer, by: 2) }
+            if peers.values[index].counters.uselessMessages > uselessMax, !isLate { scores.misbehaved(peer, by: 2) }
             peers.values[index].counters = GossipPeer.Counters()
             if !peers.values[index].unwanted.isEmpty {
                 let heartbeats = heartbeats

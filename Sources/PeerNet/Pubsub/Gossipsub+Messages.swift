@@ -79,7 +79,7 @@ extension Gossipsub {
 
     // MARK: Receiving
 
-    /// Takes one RPC of a peer, without its length (see `PubsubStreamReader`).
+    /// Takes one RPC of a connected peer, without its length (see `PubsubStreamReader`). Those of others are ignored.
     package mutating func receive(_ rpc: [UInt8], from peer: PeerID, at now: Moment) {
         guard !condemnIfGraylisted(peer) else { return }
         let decoded: PubsubRPC

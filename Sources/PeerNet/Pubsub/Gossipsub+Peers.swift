@@ -1,8 +1,9 @@
 extension Gossipsub {
     // MARK: Connections
 
-    /// Our stream to a peer is open: it gets our subscriptions first. Call once per peer, whatever connections it has;
-    /// if the stream is opened anew, report a disconnection before.
+    /// A peer speaks pubsub: it gets our subscriptions first. Call before its bytes are fed to `receive`, which knows no
+    /// strangers, even if its stream is open before ours. Call once per peer, whatever connections it has; if our stream
+    /// is opened anew, report a disconnection before.
     package mutating func peerConnected(_ peer: PeerID, _ description: GossipPeerDescription, at now: Moment) {
         guard peer != identity.peerID, peers[peer] == nil else { return }
         peers[peer] = GossipPeer(description, isDirect: directPeers.contains(peer))

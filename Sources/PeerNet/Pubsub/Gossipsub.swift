@@ -166,8 +166,9 @@ package struct Gossipsub: Sendable {
     /// Does what is due at `now`. Heartbeats that were missed are not made up for.
     package mutating func advance(to now: Moment) {
         guard now >= nextHeartbeat else { return }
+        let isLate = now - nextHeartbeat > parameters.heartbeatInterval
         nextHeartbeat = now + parameters.heartbeatInterval
-        heartbeat(at: now)
+        heartbeat(at: now, isLate: isLate)
         flush()
     }
 

@@ -263,6 +263,15 @@ import Testing
         #expect(harness.node.scores.entries[peers[0]]?.behaviour == 0)
     }
 
+    @Test func aNodeThatSleptBlamesNobody() throws {
+        var (harness, peers) = try following(4)
+        harness.receive(controlRPC(PubsubRPC.Entry.have(trainingTopic, [harness.message(by: 3).id])), from: peers[0])
+        harness.now = harness.now + .seconds(10)
+        harness.node.advance(to: harness.now)
+        #expect(harness.node.promises.count == 0)
+        #expect(harness.node.scores.entries[peers[0]]?.behaviour == 0)
+    }
+
     @Test func advertisementsBeyondTheLimitsAreIgnored() throws {
         var (harness, peers) = try following(4)
         func have(_ ids: [MessageID]) -> [UInt8] { controlRPC(PubsubRPC.Entry.have(trainingTopic, ids)) }
