@@ -317,6 +317,16 @@ import Testing
         #expect(harness.take().rpcs.isEmpty, "five heartbeats later it is forgotten")
     }
 
+    @Test func requestsWithoutEndForWhatIsNotThereEndThePeer() throws {
+        var (harness, peers) = try following(4)
+        let ids = (0..<5000).map { MessageID(author: peers[1], sequence: UInt64($0)) }
+        let want = controlRPC(PubsubRPC.Entry.want(ids))
+        harness.receive(want, from: peers[0])
+        #expect(harness.node.scores.entries[peers[0]]?.behaviour == 0)
+        for _ in 0..<10 { harness.receive(want, from: peers[0]) }
+        #expect(harness.take().disconnected == [peers[0]])
+    }
+
     // MARK: IDONTWANT
 
     @Test func largeMessagesAreAnnouncedToTheMeshAtOnce() throws {

@@ -37,7 +37,7 @@ struct GossipNetwork {
     private(set) var millisecond = 1000
     private var random: TestRandom
     private var attackSequence: UInt64 = 1 << 40
-    /// Ids that attackers have heard of, and the highest sequence of each author.
+    /// Ids that attackers heard of from honest nodes.
     private var known: [MessageID] = []
 
     private(set) var published: [MessageID] = []
@@ -137,7 +137,7 @@ struct GossipNetwork {
             while let rpc = try! reader.next() {
                 if attacks[to] == nil {
                     nodes[to].receive(rpc, from: identities[from].peerID, at: now)
-                } else {
+                } else if attacks[from] == nil {
                     learn(rpc)
                 }
             }
