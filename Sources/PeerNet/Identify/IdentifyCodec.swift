@@ -26,6 +26,9 @@ extension IdentifyRecord {
         if let observedAddress { writer.append(observedAddress.bytes, field: 4) }
         writer.append(protocolVersion.utf8.prefix(IdentifyLimits.textBytesMax), field: 5)
         writer.append(agentVersion.utf8.prefix(IdentifyLimits.textBytesMax), field: 6)
+        if let signedRecord, writer.bytes.count + signedRecord.count < IdentifyLimits.ownMessageBytesMax {
+            writer.append(signedRecord, field: 8)
+        }
         precondition(writer.bytes.count <= IdentifyLimits.ownMessageBytesMax, "our own identify message is short")
         return Uvarint.encode(writer.bytes.count) + writer.bytes
     }
@@ -76,6 +79,8 @@ struct IdentifyCollector: Sendable {
                 case 4: record.observedAddress = try? Multiaddr(bytes: Array(content))
                 case 5: record.protocolVersion = Self.text(content) ?? ""
                 case 6: record.agentVersion = Self.text(content) ?? ""
+                case 8:
+                    record.signedRecord = content.count <= SignedPeerRecord.byteCountMax ? Array(content) : nil
                 default: break
                 }
             }

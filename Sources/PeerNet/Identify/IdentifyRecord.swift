@@ -6,6 +6,8 @@ package struct IdentifyRecord: Hashable, Sendable {
     package var protocols: [String] = []
     /// The address from which the peer sees this node.
     package var observedAddress: Multiaddr?
+    /// The peer's addresses, signed by itself (`SignedPeerRecord`); not verified yet.
+    package var signedRecord: [UInt8]?
     /// Informative.
     package var protocolVersion: String = ""
     /// Informative, such as `go-libp2p/0.48`.

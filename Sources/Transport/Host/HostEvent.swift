@@ -13,6 +13,21 @@ package enum HostEvent: Sendable {
     case dialFailed(PeerID, reason: String)
     /// One whole control message.
     case message(from: PeerID, protocol: String, bytes: [UInt8])
+    /// A gossip message of a followed topic; nothing is passed on before `judge(_:_:)` is called with its id.
+    case gossip(Gossipsub.Delivery)
+    /// A peer answers on the local network (multicast DNS), or is there at other addresses.
+    case discovered(PeerContact)
+}
+
+extension HostEvent {
+    /// Bytes of messages that the event holds.
+    var byteCount: Int {
+        switch self {
+        case .message(_, _, let bytes): bytes.count
+        case .gossip(let delivery): delivery.data.count
+        case .connected, .identified, .disconnected, .dialFailed, .discovered: 0
+        }
+    }
 }
 
 /// Bytes that went through sockets: everything written and read, handshakes and framing included.

@@ -15,6 +15,14 @@ final class Link {
         /// A request of the peer that is being answered; whoever waits for room in the stream, and how many bytes
         /// waited when that last changed.
         case responding(waiter: CheckedContinuation<Bool, Never>?, queuedBytes: Int, progressAt: Moment)
+        /// Our stream of gossip.
+        case gossipOut
+        /// The peer's.
+        case gossipIn(PubsubStreamReader)
+        /// A request of ours to the hash table.
+        case kademliaOut(Kademlia.RequestToken, MessageAssembler, awaitsAnswer: Bool)
+        /// Requests of the peer to ours.
+        case kademliaIn(MessageAssembler)
     }
 
     let id: UInt64

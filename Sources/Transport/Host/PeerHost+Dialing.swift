@@ -165,6 +165,19 @@ extension PeerHost {
         }
     }
 
+    /// The announced addresses as this node signs them; the sequence number is new only when they are.
+    func signedRecord(of addresses: [Multiaddr]) -> [UInt8]? {
+        guard !addresses.isEmpty else { return nil }
+        let addresses = Array(addresses.prefix(SignedPeerRecord.addressesMax))
+        if let record = ownRecord, record.addresses == addresses { return record.envelope }
+        var time = timespec()
+        clock_gettime(CLOCK_REALTIME, &time)
+        let sequence = UInt64(max(0, time.tv_sec)) &* 1_000_000_000 &+ UInt64(max(0, time.tv_nsec))
+        let record = SignedPeerRecord(signedBy: identity, sequence: sequence, addresses: addresses)
+        ownRecord = record
+        return record.envelope
+    }
+
     /// Addresses of this machine's interfaces; loopback only if there is no other.
     private static func interfaceAddresses(ip4: Bool, port: UInt16) -> [Multiaddr] {
         var list: UnsafeMutablePointer<uv_interface_address_t>?

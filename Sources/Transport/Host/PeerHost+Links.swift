@@ -33,10 +33,12 @@ extension PeerHost {
         var protocols: [String: StreamPriority] = [:]
         for name in messageProtocols.keys { protocols[name] = .control }
         for name in requestProtocols.keys { protocols[name] = .bulk }
+        for name in gossipProtocols + kademliaProtocols { protocols[name] = .control }
         var record = IdentifyRecord()
         record.agentVersion = configuration.agentVersion
         record.protocolVersion = configuration.protocolVersion
         record.listenAddresses = announcedAddresses()
+        record.signedRecord = signedRecord(of: record.listenAddresses)
         let connection = Connection(
             configuration: .init(
                 identity: identity, isDialer: isOutbound, expectedPeer: expectedPeer, protocols: protocols,
@@ -116,6 +118,7 @@ extension PeerHost {
         }
         if link.output.capacity > 4 * Self.writeBytesMax { link.output = [] }
         for event in link.connection.takeEvents() { handle(event, on: link) }
+        gossipFlushed(link)
         guard !link.handle.isWriting else { return }
         if link.connection.hasOutput {
             scheduleFlush(link)
@@ -210,6 +213,7 @@ extension PeerHost {
         entry.retiring.append(link)
         for (_, stream) in entry.messageStreams { link.connection.finish(stream) }
         entry.messageStreams = [:]
+        gossipLeaves(link)
         scheduleFlush(link)
     }
 

@@ -79,7 +79,11 @@ extension PeerHost {
 
     /// The peer opened a stream of a served protocol.
     func streamAccepted(_ stream: StreamID, _ name: String, on link: Link) {
-        if let bytesMax = messageProtocols[name] {
+        if PubsubProtocol(name: name) != nil, gossip != nil {
+            acceptGossip(stream, name, on: link)
+        } else if name == kademlia?.machine.configuration.protocolName {
+            acceptKademlia(stream, on: link)
+        } else if let bytesMax = messageProtocols[name] {
             // A new stream brings a new window: not while bytes of this peer wait for the consumer.
             guard !heldCredit.contains(where: { $0.link === link }) else { return link.connection.reset(stream) }
             // One stream per protocol: a newer one replaces an older one, which the peer has given up.
@@ -121,7 +125,11 @@ extension PeerHost {
         case .requestIn(let name, let body, let bytesMax, let startedAt)?:
             link.uses[stream] = nil
             receivedRequest(bytes, body, name, bytesMax: bytesMax, startedAt: startedAt, stream, on: link, at: now)
-        case .messagesOut?, .responding?, nil:
+        case .gossipIn(let reader)?: receivedGossip(bytes, reader, stream, on: link, at: now)
+        case .kademliaIn(let assembler)?: receivedKademliaRequest(bytes, assembler, stream, on: link, at: now)
+        case .kademliaOut(let token, let assembler, _)?:
+            receivedKademliaAnswer(bytes, token, assembler, stream, on: link, at: now)
+        case .messagesOut?, .responding?, .gossipOut?, nil:
             // Nobody should send here; without credit it ends by itself.
             break
         }
@@ -137,10 +145,12 @@ extension PeerHost {
 
     func remoteFinished(_ stream: StreamID, on link: Link) {
         switch link.uses[stream] {
-        case .messagesIn?: link.connection.finish(stream)
+        case .messagesIn?, .gossipIn?, .kademliaIn?: link.connection.finish(stream)
         case .requestOut(let call)?: finish(call, .success(call.response))
         case .requestIn(let name, let body, _, _)?: serveRequest(body, name, stream, on: link)
-        case .messagesOut?, .responding?, nil: break
+        case .kademliaOut(let token, _, let awaitsAnswer)?:
+            kademliaEnded(token, succeeded: !awaitsAnswer, stream, on: link)
+        case .messagesOut?, .responding?, .gossipOut?, nil: break
         }
     }
 
@@ -165,7 +175,9 @@ extension PeerHost {
         switch use {
         case .requestOut(let call): finish(call, .failure(error))
         case .responding(let waiter, _, _): waiter?.resume(returning: false)
-        case .messagesOut, .messagesIn, .requestIn: break
+        case .gossipOut: gossipStreamEnded(on: link, isRefused: error == .protocolRefused)
+        case .kademliaOut(let token, _, _): kademliaLost(token)
+        case .messagesOut, .messagesIn, .requestIn, .gossipIn, .kademliaIn: break
         }
     }
 }

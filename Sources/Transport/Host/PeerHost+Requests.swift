@@ -204,7 +204,7 @@ extension PeerHost {
                         abandonServed(stream, on: link)
                         waiter?.resume(returning: false)
                     }
-                case .messagesOut, .messagesIn, .requestOut: break
+                case .messagesOut, .messagesIn, .requestOut, .gossipOut, .gossipIn, .kademliaOut, .kademliaIn: break
                 }
             }
         }

@@ -35,6 +35,8 @@ package actor PeerHost {
     var openHandles = 0
     var closeWaiters: [CheckedContinuation<Void, Never>] = []
     var housekeeping: TimerHandle?
+    /// What identify tells, signed.
+    var ownRecord: SignedPeerRecord?
 
     // Peers.
     var entries: [PeerID: PeerEntry] = [:]
@@ -53,6 +55,11 @@ package actor PeerHost {
     var eventsTaken = 0
     var eventBytes = 0
     var eventWaiter: CheckedContinuation<HostEvent?, Never>?
+    // Protocols that state machines speak for this host.
+    var gossip: GossipService?
+    var kademlia: KademliaService?
+    var localDiscovery: LocalDiscovery?
+
     /// Message bytes whose credit is held back until `next()` has caught up.
     var heldCredit: [(link: Link, stream: StreamID, count: Int)] = []
 
@@ -117,6 +124,9 @@ package actor PeerHost {
         listeners = []
         housekeeping?.close { self.handleClosed() }
         housekeeping = nil
+        stopGossip()
+        stopKademlia()
+        stopLocalDiscovery()
         for task in tasks.values { task.cancel() }
         for handle in connecting.values { handle.close() }
         for link in links.values.sorted(by: { $0.id < $1.id }) { close(link, .local("this node is stopping")) }
@@ -180,6 +190,7 @@ package actor PeerHost {
         let now = Loop.now
         retryDials(at: now)
         abandonStalledRequests(at: now)
+        reopenGossip(at: now)
         closeRetired(at: now)
         housekeeping?.set(now + Self.housekeepingInterval)
     }
@@ -205,7 +216,7 @@ package actor PeerHost {
         guard eventsTaken < events.count else { return nil }
         let event = events[eventsTaken]
         eventsTaken += 1
-        if case .message(_, _, let bytes) = event { eventBytes -= bytes.count }
+        eventBytes -= event.byteCount
         if eventsTaken == events.count || eventsTaken > 1024 {
             events.removeFirst(eventsTaken)
             eventsTaken = 0
@@ -215,12 +226,14 @@ package actor PeerHost {
     }
 
     func emit(_ event: HostEvent) {
+        gossipObserves(event)
+        kademliaObserves(event)
         if let waiter = eventWaiter {
             eventWaiter = nil
             waiter.resume(returning: event)
             return
         }
-        if case .message(_, _, let bytes) = event { eventBytes += bytes.count }
+        eventBytes += event.byteCount
         events.append(event)
     }
 

@@ -10,6 +10,12 @@ enum Entropy {
         }
     }
 
+    /// A random number of 64 bits.
+    static func number() -> UInt64 {
+        var generator = SystemRandomNumberGenerator()
+        return generator.next()
+    }
+
     /// A random number in [0, 1).
     static func fraction() -> Double { Double(randombytes_random()) / 4_294_967_296 }
 }

@@ -1,0 +1,259 @@
+package import PeerNet
+
+/// What gossip needs of a host: the state machine, its timer, and our stream to each peer.
+struct GossipService {
+    /// Our stream to a peer, and how much of it the muxer still holds.
+    struct Stream {
+        let link: Link
+        let id: StreamID
+        var queuedBytes: Int
+    }
+
+    var machine: Gossipsub
+    var timer: TimerHandle?
+    var streams: [PeerID: Stream] = [:]
+    /// Peers whose stream ended though they are connected: how often, and when to try again.
+    var losses: [PeerID: (count: Int, retryAt: Moment)] = [:]
+    /// Outputs are performed in one place, one after the other, whatever happens meanwhile.
+    var isPerforming = false
+}
+
+/// Drives gossipsub: one stream to each peer that speaks it, one from each.
+extension PeerHost {
+    /// Times that a stream is opened anew on one connection.
+    private static let gossipLossesMax = 4
+
+    /// Speaks gossipsub. Call before `start()`. `parameters` and `scores` as protocols/gossip.md gives them unless told.
+    package func enableGossip(
+        parameters: GossipParameters = GossipParameters(), scores: ScoreParameters = ScoreParameters(),
+        firstSequence: UInt64
+    ) {
+        precondition(state == .idle, "protocols are chosen before the start")
+        var settings = Gossipsub.Configuration(
+            identity: identity, firstSequence: firstSequence, seed: Entropy.number())
+        settings.parameters = parameters
+        settings.scores = scores
+        gossip = GossipService(machine: Gossipsub(configuration: settings, at: Loop.now))
+    }
+
+    /// Protocols that identify lists for gossip.
+    var gossipProtocols: [String] { gossip == nil ? [] : PubsubProtocol.allCases.map(\.name) }
+
+    // MARK: Commands
+
+    /// Follows a topic; its messages come as `.gossip` events.
+    package func subscribe(_ topic: Topic) throws(Gossipsub.Refusal) {
+        guard state == .running else { return }
+        try gossip?.machine.subscribe(topic, at: Loop.now)
+        driveGossip()
+    }
+
+    /// Ceases to follow a topic.
+    package func unsubscribe(_ topic: Topic) {
+        guard state == .running else { return }
+        gossip?.machine.unsubscribe(topic, at: Loop.now)
+        driveGossip()
+    }
+
+    /// Signs and publishes a message; nil if gossip is not spoken or the host stops.
+    @discardableResult
+    package func publish(_ data: [UInt8], to topic: Topic) throws(Gossipsub.Refusal) -> MessageID? {
+        guard state == .running else { return nil }
+        let id = try gossip?.machine.publish(data, to: topic, at: Loop.now)
+        driveGossip()
+        return id
+    }
+
+    /// Says what a `.gossip` event's message is worth; only what is accepted is passed on.
+    package func judge(_ id: MessageID, _ verdict: Gossipsub.Verdict) {
+        guard state == .running else { return }
+        gossip?.machine.validated(id, verdict, at: Loop.now)
+        driveGossip()
+    }
+
+    /// What the application thinks of a peer, positive or negative (P5 of its score).
+    package func setApplicationScore(_ peer: PeerID, _ value: Double) {
+        gossip?.machine.setApplicationScore(peer, value)
+        driveGossip()
+    }
+
+    /// Connected peers that follow a topic, and which of them are in its mesh.
+    package func gossipPeers(of topic: Topic) -> (followers: [PeerID], mesh: [PeerID]) {
+        (gossip?.machine.followers(of: topic) ?? [], gossip?.machine.meshPeers(of: topic) ?? [])
+    }
+
+    /// A peer's gossip score.
+    package func gossipScore(of peer: PeerID) -> Double { gossip?.machine.score(of: peer) ?? 0 }
+
+    // MARK: Streams
+
+    func gossipObserves(_ event: HostEvent) {
+        guard gossip != nil else { return }
+        switch event {
+        case .identified(let peer, let record):
+            let spoken = record.protocols.compactMap { PubsubProtocol(name: $0) }
+            if let version = spoken.max() { openGossip(to: peer, version) }
+            if let envelope = record.signedRecord, let signed = try? SignedPeerRecord(envelope: envelope) {
+                gossip?.machine.setRecord(signed, of: peer)
+            }
+        case .disconnected(let peer, _): gossip?.losses[peer] = nil
+        case .connected, .dialFailed, .message, .gossip, .discovered: break
+        }
+    }
+
+    /// Opens our stream to a peer unless there is one.
+    private func openGossip(to peer: PeerID, _ version: PubsubProtocol) {
+        guard state == .running, let link = entries[peer]?.link, link.closeReason == nil,
+            gossip?.streams[peer] == nil, gossip?.losses[peer].map({ $0.count < Self.gossipLossesMax }) ?? true,
+            let stream = link.connection.openStream(version.name, priority: .control, at: Loop.now)
+        else { return }
+        link.uses[stream] = .gossipOut
+        gossip?.streams[peer] = GossipService.Stream(link: link, id: stream, queuedBytes: 0)
+        let description = GossipPeerDescription(
+            version: version, isOutbound: link.isOutbound, scoredAddress: link.remoteAddress.scoredAddress)
+        gossip?.machine.peerConnected(peer, description, at: Loop.now)
+        scheduleFlush(link)
+        driveGossip()
+    }
+
+    /// The peer opened its stream. What it agreed on is the best that both speak, so ours can follow at once.
+    func acceptGossip(_ stream: StreamID, _ name: String, on link: Link) {
+        guard let peer = link.peer, let version = PubsubProtocol(name: name) else {
+            return link.connection.reset(stream)
+        }
+        for (old, use) in link.uses {
+            if case .gossipIn = use {
+                link.connection.reset(old)
+                link.uses[old] = nil
+            }
+        }
+        link.uses[stream] = .gossipIn(PubsubStreamReader())
+        openGossip(to: peer, version)
+    }
+
+    func receivedGossip(
+        _ bytes: [UInt8], _ reader: PubsubStreamReader, _ stream: StreamID, on link: Link, at now: Moment
+    ) {
+        guard let peer = link.peer else { return }
+        var reader = reader
+        // Out of the table while it changes, so that its buffer is not copied.
+        link.uses[stream] = .gossipIn(PubsubStreamReader())
+        reader.append(bytes)
+        do throws(RPCFault) {
+            while let rpc = try reader.next() { gossip?.machine.receive(rpc, from: peer, at: now) }
+            link.uses[stream] = .gossipIn(reader)
+        } catch {
+            gossip?.machine.streamBroken(peer, error)
+        }
+        // No credit is held back: a lagging consumer is the state machine's to bound, in `.deliver`.
+        link.connection.consume(bytes.count, of: stream, at: now)
+        driveGossip()
+    }
+
+    /// Our stream to a peer is gone, with or without its connection.
+    func gossipStreamEnded(on link: Link, isRefused: Bool) {
+        guard let peer = link.peer, let stream = gossip?.streams[peer], stream.link === link else { return }
+        gossip?.streams[peer] = nil
+        let count = isRefused ? Self.gossipLossesMax : (gossip?.losses[peer]?.count ?? 0) + 1
+        gossip?.losses[peer] = (count, Loop.now + .seconds(1 << min(count, 5)))
+        gossip?.machine.peerDisconnected(peer, at: Loop.now)
+        driveGossip()
+    }
+
+    /// Another connection to the peer takes over; our stream is opened there when the peer has said who it is.
+    func gossipLeaves(_ link: Link) {
+        guard let peer = link.peer, let stream = gossip?.streams[peer], stream.link === link else { return }
+        link.uses[stream.id] = nil
+        link.connection.finish(stream.id)
+        gossip?.streams[peer] = nil
+        gossip?.machine.peerDisconnected(peer, at: Loop.now)
+        driveGossip()
+    }
+
+    /// Tries again to open streams that ended while their connections live.
+    func reopenGossip(at now: Moment) {
+        guard let losses = gossip?.losses, !losses.isEmpty else { return }
+        for (peer, loss) in losses where loss.retryAt <= now && gossip?.streams[peer] == nil {
+            let spoken = entries[peer]?.identify?.protocols.compactMap { PubsubProtocol(name: $0) } ?? []
+            if let version = spoken.max() { openGossip(to: peer, version) }
+        }
+    }
+
+    /// Tells the state machine how much of a peer's stream the socket took.
+    func gossipFlushed(_ link: Link) {
+        guard let peer = link.peer, let stream = gossip?.streams[peer], stream.link === link else { return }
+        let queued = link.connection.queuedBytes(of: stream.id)
+        guard queued < stream.queuedBytes else { return }
+        gossip?.streams[peer]?.queuedBytes = queued
+        gossip?.machine.written(stream.queuedBytes - queued, to: peer)
+        driveGossip()
+    }
+
+    // MARK: Driving
+
+    /// Performs what the state machine wants, until it wants nothing, and sets its timer.
+    func driveGossip() {
+        guard state == .running, gossip?.isPerforming == false else { return }
+        gossip?.isPerforming = true
+        while let outputs = gossip?.machine.takeOutputs(), !outputs.isEmpty {
+            for output in outputs { perform(output) }
+        }
+        gossip?.isPerforming = false
+        setGossipTimer()
+    }
+
+    private func setGossipTimer() {
+        guard let deadline = gossip?.machine.nextDeadline else { return }
+        if gossip?.timer == nil {
+            openHandles += 1
+            gossip?.timer = TimerHandle(on: loop) { self.gossipTimerFired() }
+        }
+        if gossip?.timer?.deadline != deadline { gossip?.timer?.set(deadline) }
+    }
+
+    private func gossipTimerFired() {
+        gossip?.machine.advance(to: Loop.now)
+        driveGossip()
+    }
+
+    private func perform(_ output: Gossipsub.Output) {
+        switch output {
+        case .send(let peer, let bytes):
+            guard let stream = gossip?.streams[peer] else { return }
+            stream.link.connection.write(bytes, to: stream.id)
+            gossip?.streams[peer]?.queuedBytes = stream.link.connection.queuedBytes(of: stream.id)
+            scheduleFlush(stream.link)
+        case .deliver(let delivery):
+            // What waits for a verdict is bounded by the state machine.
+            emit(.gossip(delivery))
+        case .suggestPeers(_, let suggested):
+            for suggestion in suggested {
+                guard let record = suggestion.record else { continue }
+                dial(suggestion.peer, at: record.addresses)
+            }
+        case .connect: break  // There are no direct peers.
+        case .resetStream(let peer, _): resetGossipIn(of: peer)
+        case .disconnect(let peer, .graylisted(let score)):
+            disconnect(peer, reason: "it misbehaves in gossip: its score is \(Int(score.rounded()))")
+        case .disconnect(let peer, .queueFull): disconnect(peer, reason: "it does not read its gossip")
+        }
+    }
+
+    private func resetGossipIn(of peer: PeerID) {
+        guard let entry = entries[peer] else { return }
+        for link in entry.retiring + [entry.link] {
+            for (stream, use) in link.uses {
+                if case .gossipIn = use {
+                    link.connection.reset(stream)
+                    link.uses[stream] = nil
+                }
+            }
+            scheduleFlush(link)
+        }
+    }
+
+    func stopGossip() {
+        gossip?.timer?.close { self.handleClosed() }
+        gossip?.timer = nil
+    }
+}

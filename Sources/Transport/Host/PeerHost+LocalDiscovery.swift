@@ -1,0 +1,163 @@
+import CUV
+import Glibc
+import PeerNet
+
+/// Multicast DNS on this machine's networks: state machine, timer, and a socket for each address family.
+struct LocalDiscovery {
+    /// A socket, the group that it sends to, and the interfaces that it has joined the group on.
+    struct Socket {
+        let handle: DatagramHandle
+        let group: SocketAddress
+        let groupText: String
+        let isIPv6: Bool
+        var joined: Set<String> = []
+    }
+
+    var machine: MDNSDiscovery
+    var timer: TimerHandle?
+    var sockets: [Socket] = []
+    var isPerforming = false
+
+    init(machine: MDNSDiscovery) { self.machine = machine }
+}
+
+/// Finds peers on the local network and lets them find this host.
+extension PeerHost {
+    private static let multicastPort: UInt16 = 5353
+
+    /// Starts multicast DNS; found peers come as `.discovered`. Call after `start()`. Throws if no interface takes part.
+    package func discoverLocally() throws(TransportError) {
+        guard state == .running, localDiscovery == nil else { return }
+        localDiscovery = LocalDiscovery(
+            machine: MDNSDiscovery(
+                peer: peerID, addresses: announcedAddresses(), seed: Entropy.number(), at: Loop.now))
+        var reasons: [String] = []
+        let zeros = [UInt8](repeating: 0, count: 16)
+        let families: [(any: [UInt8], group: [UInt8], text: String)] = [
+            ([0, 0, 0, 0], [224, 0, 0, 251], "224.0.0.251"),
+            (zeros, [0xff, 0x02] + zeros.prefix(13) + [0xfb], "ff02::fb"),
+        ]
+        for family in families {
+            if let reason = openMulticast(any: family.any, group: family.group, text: family.text) {
+                reasons.append(reason)
+            }
+        }
+        guard localDiscovery?.sockets.isEmpty == false else {
+            localDiscovery = nil
+            throw .socket(
+                operation: "listen for multicast DNS on", path: "port \(Self.multicastPort)",
+                reason: reasons.joined(separator: "; "))
+        }
+        driveLocalDiscovery()
+    }
+
+    /// Opens the socket of one family; the reason if that fails.
+    private func openMulticast(any: [UInt8], group: [UInt8], text: String) -> String? {
+        let isIPv6 = group.count == 16
+        guard let anyAddress = SocketAddress(ipBytes: any, port: Self.multicastPort),
+            let groupAddress = SocketAddress(ipBytes: group, port: Self.multicastPort),
+            let handle = DatagramHandle(on: loop)
+        else { return "no file descriptor is left" }
+        openHandles += 1
+        handle.onClosed = { self.handleClosed() }
+        var status = handle.bind(to: anyAddress, isIPv6: isIPv6)
+        if status == 0 { status = handle.startReceiving() }
+        guard status == 0 else {
+            handle.close()
+            return StreamHandle.reason(status)
+        }
+        handle.limitToLink()
+        handle.onDatagram = { bytes in self.receivedMulticast(bytes) }
+        var socket = LocalDiscovery.Socket(handle: handle, group: groupAddress, groupText: text, isIPv6: isIPv6)
+        joinInterfaces(&socket)
+        guard !socket.joined.isEmpty else {
+            handle.close()
+            return "no interface takes multicast"
+        }
+        localDiscovery?.sockets.append(socket)
+        return nil
+    }
+
+    /// Joins the group on interfaces that came since.
+    private func joinInterfaces(_ socket: inout LocalDiscovery.Socket) {
+        for interface in Self.multicastInterfaces(isIPv6: socket.isIPv6) where !socket.joined.contains(interface) {
+            if socket.handle.join(socket.groupText, interface: interface) == 0 { socket.joined.insert(interface) }
+        }
+    }
+
+    /// Interfaces as libuv's multicast calls name them; loopback only if there is no other.
+    private static func multicastInterfaces(isIPv6: Bool) -> [String] {
+        var list: UnsafeMutablePointer<uv_interface_address_t>?
+        var count: CInt = 0
+        guard uv_interface_addresses(&list, &count) == 0, let list else { return [] }
+        defer { uv_free_interface_addresses(list, count) }
+        var outer: [String] = []
+        var inner: [String] = []
+        for index in 0..<Int(count) {
+            let address = withUnsafePointer(to: list[index].address) { pointer in
+                pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { SocketAddress($0)?.multiaddr }
+            }
+            let name: String
+            switch address?.tcpEndpoint?.host {
+            case .ip4(let bytes)? where !isIPv6: name = bytes.map { String($0) }.joined(separator: ".")
+            case .ip6? where isIPv6: name = "::%" + String(cString: list[index].name)
+            default: continue
+            }
+            if list[index].is_internal != 0 { inner.append(name) } else { outer.append(name) }
+        }
+        return outer.isEmpty ? inner : outer
+    }
+
+    private func receivedMulticast(_ bytes: UnsafeRawBufferPointer) {
+        guard state == .running else { return }
+        localDiscovery?.machine.receive(Array(bytes), at: Loop.now)
+        driveLocalDiscovery()
+    }
+
+    private func driveLocalDiscovery() {
+        guard state == .running, localDiscovery?.isPerforming == false else { return }
+        localDiscovery?.isPerforming = true
+        while let outputs = localDiscovery?.machine.takeOutputs(), !outputs.isEmpty {
+            for output in outputs {
+                switch output {
+                case .multicast(let bytes): multicast(bytes)
+                case .discovered(let contact): emit(.discovered(contact))
+                case .expired: break
+                }
+            }
+        }
+        localDiscovery?.isPerforming = false
+        guard let deadline = localDiscovery?.machine.nextDeadline else { return }
+        if localDiscovery?.timer == nil {
+            openHandles += 1
+            localDiscovery?.timer = TimerHandle(on: loop) { self.localDiscoveryTimerFired() }
+        }
+        localDiscovery?.timer?.set(deadline)
+    }
+
+    private func localDiscoveryTimerFired() {
+        localDiscovery?.machine.advance(at: Loop.now)
+        driveLocalDiscovery()
+    }
+
+    private func multicast(_ bytes: [UInt8]) {
+        for index in localDiscovery?.sockets.indices ?? 0..<0 {
+            guard var socket = localDiscovery?.sockets[index] else { return }
+            joinInterfaces(&socket)
+            for interface in socket.joined { socket.handle.send(bytes, to: socket.group, interface: interface) }
+            localDiscovery?.sockets[index] = socket
+        }
+    }
+
+    /// Says good-bye and closes the sockets.
+    func stopLocalDiscovery() {
+        guard localDiscovery != nil else { return }
+        localDiscovery?.machine.stop()
+        for output in localDiscovery?.machine.takeOutputs() ?? [] {
+            if case .multicast(let bytes) = output { multicast(bytes) }
+        }
+        localDiscovery?.timer?.close { self.handleClosed() }
+        for socket in localDiscovery?.sockets ?? [] { socket.handle.close() }
+        localDiscovery = nil
+    }
+}

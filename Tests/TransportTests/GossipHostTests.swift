@@ -1,0 +1,93 @@
+import PeerNet
+import Testing
+import Transport
+
+@testable import Transport
+
+@Suite("Gossip over sockets", .timeLimit(.minutes(1)))
+struct GossipHostTests {
+    private func gossiping(_ seed: UInt8) async -> PeerHost {
+        let host = makeHost(seed)
+        await host.enableGossip(firstSequence: 1)
+        return host
+    }
+
+    @Test func messagesOfAFollowedTopicArriveOnceAndInOrder() async throws {
+        let (left, right) = (await gossiping(1), await gossiping(2))
+        try await join(left, right)
+        let topic = try #require(Topic("reef"))
+        try await right.subscribe(topic)
+        while await left.gossipPeers(of: topic).followers != [right.peerID] { await Task.yield() }
+        // The second is larger than one RPC of small things may be.
+        let messages = [[UInt8](repeating: 1, count: 1024), [UInt8](repeating: 2, count: 900 << 10), [3]]
+        for message in messages { try await left.publish(message, to: topic) }
+        for message in messages {
+            let delivery = try #require(await right.delivery())
+            #expect(delivery.data == message)
+            #expect(delivery.topic == topic)
+            #expect(delivery.id.author == left.peerID)
+            await right.judge(delivery.id, .accept)
+        }
+        #expect(await stop(left, right))
+    }
+
+    @Test func aMessageCrossesAPeerOnlyAfterItsVerdict() async throws {
+        let (left, middle, right) = (await gossiping(1), await gossiping(2), await gossiping(3))
+        try await join(left, middle)
+        let address = try #require(await middle.boundAddresses.first)
+        _ = try await right.start()
+        _ = try await right.connect(to: [address.encapsulating(p2p: middle.peerID)])
+        let topic = try #require(Topic("reef"))
+        for host in [left, middle, right] { try await host.subscribe(topic) }
+        while await middle.gossipPeers(of: topic).mesh.count < 2 { await Task.yield() }
+        while await right.gossipPeers(of: topic).mesh.isEmpty { await Task.yield() }
+        try await left.publish([1], to: topic)
+        let bad = try #require(await middle.delivery())
+        await middle.judge(bad.id, .reject)
+        #expect(await middle.gossipScore(of: left.peerID) < 0)
+        try await left.publish([2], to: topic)
+        let good = try #require(await middle.delivery())
+        await middle.judge(good.id, .accept)
+        let arrived = try #require(await right.delivery())
+        #expect(arrived.data == [2])
+        #expect(arrived.source == middle.peerID)
+        #expect(arrived.id.author == left.peerID)
+        #expect(await stop(left, middle, right))
+    }
+
+    @Test func aPeerWhoseMessagesAreInvalidIsDisconnected() async throws {
+        let (left, right) = (await gossiping(1), await gossiping(2))
+        try await join(left, right)
+        let topic = try #require(Topic("reef"))
+        try await right.subscribe(topic)
+        while await left.gossipPeers(of: topic).followers.isEmpty { await Task.yield() }
+        for index in 0..<8 { try await left.publish([UInt8(index)], to: topic) }
+        var reason: String?
+        while let event = await right.next() {
+            if case .gossip(let delivery) = event { await right.judge(delivery.id, .reject) }
+            if case .disconnected(let peer, let text) = event, peer == left.peerID {
+                reason = text
+                break
+            }
+        }
+        #expect(reason?.contains("misbehaves in gossip") == true)
+        #expect(await stop(left, right))
+    }
+
+    @Test func identifyCarriesASignedRecordOfTheAddresses() async throws {
+        let (left, right) = (makeHost(1), makeHost(2))
+        try await join(left, right)
+        let record = await left.first { if case .identified(_, let record) = $0 { record } else { nil } }
+        let signed = try SignedPeerRecord(envelope: #require(record?.signedRecord))
+        #expect(signed.peer == right.peerID)
+        #expect(signed.addresses == record?.listenAddresses)
+        #expect(await stop(left, right))
+    }
+}
+
+extension PeerHost {
+    /// The next gossip message.
+    func delivery() async -> Gossipsub.Delivery? {
+        await first { if case .gossip(let delivery) = $0 { delivery } else { nil } }
+    }
+}
