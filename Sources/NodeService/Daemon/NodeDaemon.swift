@@ -159,7 +159,7 @@ extension NodeDaemon {
             case .connected(let peer, let addresses): handle(.connected(peer, addresses: addresses))
             case .disconnected(let peer, _): handle(.disconnected(peer))
             case .message(let peer, _, let bytes): handle(.received(from: peer, message: bytes))
-            case .identified: break
+            case .identified, .gossip, .discovered: break
             case .dialFailed(let peer, let reason):
                 logger.debug("dial failed", metadata: ["peer": "\(peer.short)", "reason": "\(reason)"])
             }

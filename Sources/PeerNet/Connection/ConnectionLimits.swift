@@ -12,7 +12,7 @@ package enum ConnectionLimits {
     /// busy with a large frame stays.
     static let silenceTimeout: Duration = .seconds(50)
     /// Streams of one peer that may negotiate at once; a further one is reset.
-    static let negotiatingInboundMax = 64
+    static let negotiatingInboundMax = 128
     /// Inbound identify, push and ping streams of one peer at once, each kind.
     static let identifyInboundMax = 4
     static let pingInboundMax = 2
