@@ -24,7 +24,7 @@ extension Simulator {
         let node = nodes[life.node.value]
         switch output {
         case .send(let peer, let message): try send(message, to: world.node(peer).map { [$0] } ?? [], from: node)
-        case .publish(let message): try send(message, to: network.peers(of: life.node), from: node)
+        case .publish(let message): try publish(message, from: node)
         case .dial(let peer, let addresses): dial(peer, addresses, from: node)
         case .disconnect(let peer, let reason): try drop(peer, reason, by: node)
         case .fetch(let digest, let byteCount, let peer): fetch(digest, byteCount, from: peer, life)

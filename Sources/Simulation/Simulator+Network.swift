@@ -73,7 +73,16 @@ extension Simulator {
 
     // MARK: Messages
 
-    func send(_ message: [UInt8], to peers: [NodeNumber], from node: SimulatedNode) throws(InvariantViolation) {
+    func publish(_ message: [UInt8], from node: SimulatedNode) throws(InvariantViolation) {
+        if case .reject(let reason)? = node.running?.core.judge(message, by: node.identity.peerID) {
+            throw InvariantViolation(.contract, node.number, "publishes what gossip refuses: \(reason)")
+        }
+        try send(message, to: network.peers(of: node.number), from: node, byGossip: true)
+    }
+
+    func send(
+        _ message: [UInt8], to peers: [NodeNumber], from node: SimulatedNode, byGossip: Bool = false
+    ) throws(InvariantViolation) {
         guard message.count <= Limits.messageBytesMax else {
             throw InvariantViolation(.contract, node.number, "a message of \(message.count) bytes is too large")
         }
@@ -86,7 +95,10 @@ extension Simulator {
             let path = Path(from: node.number, to: peer)
             guard let connection = network.connection(over: path) else { continue }
             if crash != nil, generator.chance(0.5) { continue }
-            guard let arrival = network.arrival(ofMessage: message.count, over: path, at: now) else {
+            guard
+                let arrival = network.arrival(
+                    ofMessage: message.count, over: path, byGossip: byGossip, at: now)
+            else {
                 note(node.number, "lost to \(peer): \(observed.summary)")
                 continue
             }

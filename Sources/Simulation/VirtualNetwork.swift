@@ -65,8 +65,14 @@ package struct VirtualNetwork {
     private var connections: [Path: ConnectionID] = [:]
     private var connectionCount: UInt64 = 0
     private var cutPaths: Set<Path> = []
-    /// Per direction of a live connection the arrival of the message sent last.
-    private var lastArrival: [Path: Moment] = [:]
+    /// One of the two streams of messages in a direction.
+    private struct Lane: Hashable {
+        var path: Path
+        var isGossip: Bool
+    }
+
+    /// Per stream of a live connection the arrival of the message sent last.
+    private var lastArrival: [Lane: Moment] = [:]
     /// Per node the moment at which its uplink is free again.
     private var uplinkFree: [Moment]
     /// Multiplies every node's loss; zero once faults stop.
@@ -101,7 +107,7 @@ package struct VirtualNetwork {
         connectionCount += 1
         for direction in [path, path.reversed] {
             connections[direction] = ConnectionID(value: connectionCount)
-            lastArrival[direction] = nil
+            for isGossip in [false, true] { lastArrival[Lane(path: direction, isGossip: isGossip)] = nil }
         }
         return ConnectionID(value: connectionCount)
     }
@@ -117,15 +123,20 @@ package struct VirtualNetwork {
         return from.delay + to.delay + generator.draw(.zero...max(from.jitter, to.jitter))
     }
 
-    /// When a control message that is sent now arrives; nil if it is lost.
-    package mutating func arrival(ofMessage byteCount: Int, over path: Path, at now: Moment) -> Moment? {
+    /// When a control message that is sent now arrives; nil if it is lost. Gossip has a stream of its own, and may come by
+    /// way of a third node: it overtakes direct messages and is overtaken by them.
+    package mutating func arrival(
+        ofMessage byteCount: Int, over path: Path, byGossip: Bool = false, at now: Moment
+    ) -> Moment? {
         let sender = access[path.from.value]
         let loss = max(sender.lossProbability, access[path.to.value].lossProbability) * lossFactor
         let isLost = generator.chance(loss)
-        let duration = latency(over: path) + .seconds(Double(byteCount) / sender.uplinkBytesPerSecond)
+        var duration = latency(over: path) + .seconds(Double(byteCount) / sender.uplinkBytesPerSecond)
+        if byGossip, generator.chance(0.3) { duration += latency(over: path) }
         guard !isLost, isOpen(path) else { return nil }
-        let arrival = max(now + duration, lastArrival[path] ?? .zero)
-        lastArrival[path] = arrival
+        let lane = Lane(path: path, isGossip: byGossip)
+        let arrival = max(now + duration, lastArrival[lane] ?? .zero)
+        lastArrival[lane] = arrival
         return arrival
     }
 

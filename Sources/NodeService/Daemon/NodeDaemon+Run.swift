@@ -22,13 +22,16 @@ extension NodeDaemon {
                 try NodeSetup(home: home, configuration: configuration, threads: threads, record: record)
             }
             let logger = makeLogger()
-            let (host, addresses) = try await openHost(setup, configuration: configuration, port: port)
+            let bodies = GossipBodies()
+            let bootstrap = bootstrap(of: record)
+            let (host, addresses) = try await openHost(
+                setup, configuration: configuration, port: port, bodies: bodies, bootstrap: bootstrap)
             let daemon: NodeDaemon
             let control: ControlServer
             do {
                 daemon = try NodeDaemon(
                     setup: setup, host: host, logger: logger, listenAddresses: addresses,
-                    bootstrap: bootstrap(of: record))
+                    bootstrap: bootstrap, bodies: bodies)
                 control = ControlServer(path: home.controlSocketPath) { line, reply in
                     await daemon.answer(line, reply: reply)
                 }
@@ -61,7 +64,8 @@ extension NodeDaemon {
     }
 
     private static func openHost(
-        _ setup: NodeSetup, configuration: NodeConfiguration, port: UInt16?
+        _ setup: NodeSetup, configuration: NodeConfiguration, port: UInt16?, bodies: GossipBodies,
+        bootstrap: [PeerAddresses]
     ) async throws -> (PeerHost, [Multiaddr]) {
         let wanted = try NodeHome.listenAddress(configuration.listen ?? "/ip4/0.0.0.0/tcp/0")
         let explicitPort = port ?? wanted.tcpEndpoint.flatMap { $0.port == 0 ? nil : $0.port }
@@ -79,6 +83,12 @@ extension NodeDaemon {
                 guard let request = BlobRequest(bytes), let answer = await disk.answer(request) else { return nil }
                 return .bytes(answer)
             }
+            await host.serve(gossipBodyProtocol, requestBytesMax: Digest.byteCount) { _, bytes in
+                guard let digest = Digest(bytes: bytes), let body = await bodies[digest] else { return nil }
+                return .bytes(body)
+            }
+            await host.enableGossip(firstSequence: wallClockNanoseconds())
+            await host.enableKademlia(mode: .server, isLocalNetwork: isLocal(bootstrap, listening: wanted))
             do {
                 let bound = try await host.start()
                 return (host, bound.flatMap(InterfaceAddresses.advertised(for:)))

@@ -34,6 +34,11 @@ package actor NodeDaemon {
     private var stateProblem: String?
     /// Why the disk takes nothing now, for the status.
     var diskProblem: String? { recordProblem ?? stateProblem }
+    /// Gossip of the swarm.
+    let topic: Topic
+    let bodies: GossipBodies
+    /// Where to look for the swarm first.
+    let bootstrap: [PeerAddresses]
     /// A newcomer's first step waits for the swarm's heads: what it trained on other ones would be thrown away.
     private var waitsForSwarm: Bool
 
@@ -44,8 +49,9 @@ package actor NodeDaemon {
 
     // One queue per helper keeps its work in the order in which the core asked for it. None is bounded here: what can
     // be in flight is bounded by the core's limits.
-    private let inputs: Queue<NodeCore.Input>
+    let inputs: Queue<NodeCore.Input>
     private let trainingEvents: Queue<TrainingEvent>
+    let announced = Queue<(Gossipsub.Delivery, [UInt8])>()
     private let networkCommands = Queue<NetworkCommand>()
     private let storageCommands = Queue<StorageCommand>()
     private let workshopCommands = Queue<WorkshopCommand>()
@@ -64,6 +70,7 @@ package actor NodeDaemon {
 
     private enum NetworkCommand: Sendable {
         case send(PeerID, [UInt8])
+        case publish([UInt8])
         case dial(PeerID, [Multiaddr])
         case disconnect(PeerID, String)
         case fetch(Digest, byteCount: Int, from: PeerID)
@@ -86,8 +93,12 @@ package actor NodeDaemon {
 
     /// Wires a node that `setup` has opened; nothing runs before `run`.
     init(
-        setup: NodeSetup, host: PeerHost, logger: Logger, listenAddresses: [Multiaddr], bootstrap: [PeerAddresses]
+        setup: NodeSetup, host: PeerHost, logger: Logger, listenAddresses: [Multiaddr], bootstrap: [PeerAddresses],
+        bodies: GossipBodies
     ) throws {
+        self.bodies = bodies
+        self.bootstrap = bootstrap
+        topic = try Self.topic(of: setup.swarmID)
         self.setup = setup
         self.host = host
         self.logger = logger
@@ -114,6 +125,7 @@ package actor NodeDaemon {
 
     /// Works until it is told to stop; then saves the state and returns.
     func run() async {
+        let discovery = Task { await self.discover() }
         await withDiscardingTaskGroup { group in
             group.addTask { await self.pumpHost() }
             group.addTask { await self.pumpInputs() }
@@ -121,12 +133,15 @@ package actor NodeDaemon {
             group.addTask { await self.pumpNetwork() }
             group.addTask { await self.pumpStorage() }
             group.addTask { await self.pumpWorkshop() }
+            group.addTask { await self.pumpAnnounced() }
             log("started", ["incarnation": .integer(Int64(clamping: setup.incarnation))])
             handle(.started)
             if !waitsForSwarm { training.resume() }
             for await _ in stopRequests.stream { break }
+            discovery.cancel()
             await shutDown()
         }
+        await discovery.value
     }
 
     /// Asks `run` to end.
@@ -147,6 +162,7 @@ package actor NodeDaemon {
         storageCommands.finish()
         networkCommands.finish()
         inputs.finish()
+        announced.finish()
         await host.stop()
     }
 }
@@ -159,7 +175,9 @@ extension NodeDaemon {
             case .connected(let peer, let addresses): handle(.connected(peer, addresses: addresses))
             case .disconnected(let peer, _): handle(.disconnected(peer))
             case .message(let peer, _, let bytes): handle(.received(from: peer, message: bytes))
-            case .identified, .gossip, .discovered: break
+            case .gossip(let delivery): await received(delivery)
+            case .discovered(let contact): await host.dial(contact.peer, at: contact.addresses)
+            case .identified: break
             case .dialFailed(let peer, let reason):
                 logger.debug("dial failed", metadata: ["peer": "\(peer.short)", "reason": "\(reason)"])
             }
@@ -207,6 +225,7 @@ extension NodeDaemon {
             for await command in networkCommands.stream {
                 switch command {
                 case .send(let peer, let message): await host.send(message, to: peer, on: Self.swarmProtocol)
+                case .publish(let message): await publish(message)
                 case .dial(let peer, let addresses): await host.dial(peer, at: addresses)
                 case .disconnect(let peer, let reason): await host.disconnect(peer, reason: reason)
                 case .fetch(let digest, let byteCount, let peer):
@@ -293,7 +312,7 @@ extension NodeDaemon {
 
 // The core's outputs.
 extension NodeDaemon {
-    private func handle(_ input: NodeCore.Input) {
+    func handle(_ input: NodeCore.Input) {
         outputs.removeAll(keepingCapacity: true)
         core.handle(input, at: clock.now, into: &outputs)
         for output in outputs { perform(output) }
@@ -310,8 +329,7 @@ extension NodeDaemon {
     private func perform(_ output: NodeCore.Output) {
         switch output {
         case .send(let peer, let message): networkCommands.add(.send(peer, message))
-        case .publish(let message):
-            for peer in members.sorted() { networkCommands.add(.send(peer, message)) }
+        case .publish(let message): networkCommands.add(.publish(message))
         case .dial(let peer, let addresses): networkCommands.add(.dial(peer, addresses))
         case .disconnect(let peer, let reason): networkCommands.add(.disconnect(peer, reason))
         case .fetch(let digest, let byteCount, let peer):

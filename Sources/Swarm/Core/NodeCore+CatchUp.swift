@@ -207,7 +207,7 @@ extension NodeCore {
         }
         isCaughtUp = true
         event(.caughtUp)
-        publish(.status(report()))
+        tellMembers(.status(report()))
         guard !hasSwept else { return }
         hasSwept = true
         out.append(.keepBlobs(shelf.all + recoverablePayloads()))

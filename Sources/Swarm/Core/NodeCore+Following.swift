@@ -97,7 +97,7 @@ extension NodeCore {
         takeOutcome(fragment, round)
         if fragments[fragment.value].isAtTip, !fragments[fragment.value].ledger.tip.voters.contains(me) {
             // Coordinators wait for voters, and for others that are known to hold the base.
-            publish(.status(report()))
+            tellMembers(.status(report()))
         }
         if (round.value + UInt64(fragment.value)).isMultiple(of: Limits.snapshotIntervalRounds) {
             captureSnapshot(fragment)

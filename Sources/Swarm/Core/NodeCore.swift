@@ -115,7 +115,7 @@ package struct NodeCore: Sendable {
 
     private mutating func stop() {
         isStopping = true
-        publish(.goodbye)
+        tellMembers(.goodbye)
     }
 
     private mutating func fired(_ timer: Timer) {
@@ -146,6 +146,9 @@ package struct NodeCore: Sendable {
         guard peer != me else { return }
         out.append(.send(to: peer, message: message.bytes(in: context)))
     }
+
+    /// For what concerns the connections of this node alone; gossip would pass it on to those who have none.
+    mutating func tellMembers(_ message: Message) { for peer in peers.members { send(message, to: peer) } }
 
     mutating func publish(_ message: Message) { out.append(.publish(message: message.bytes(in: context))) }
 

@@ -73,7 +73,8 @@ extension NodeCore {
         case connected(PeerID, addresses: [Multiaddr])
         /// The last connection to a peer is gone.
         case disconnected(PeerID)
-        /// A control message of at most `Limits.messageBytesMax` arrived on `/atoll/swarm/1.0.0`.
+        /// A control message of at most `Limits.messageBytesMax` arrived on `/atoll/swarm/1.0.0`, or by gossip, which
+        /// `judge` has accepted; then `from` is its author.
         case received(from: PeerID, message: [UInt8])
         /// A blob asked for with `.fetch` is on disk, durably, and its digest is right.
         case fetched(Digest)
@@ -101,7 +102,7 @@ extension NodeCore {
     package enum Output: Hashable, Sendable {
         /// Send a control message to one peer, if connected; silently dropped if not.
         case send(to: PeerID, message: [UInt8])
-        /// Send a control message to every member of the swarm that can be reached (gossip will carry these).
+        /// Gossip a signed message to the whole swarm; members without a connection to this node get it too.
         case publish(message: [UInt8])
         /// Connect to a peer, unless connected; try the addresses in order, with back-off across calls.
         case dial(PeerID, [Multiaddr])

@@ -1,0 +1,45 @@
+import Logging
+import OuterSync
+import PeerNet
+import Swarm
+import Transport
+
+/// How a node finds the members of its swarm: the invite's addresses, the hash table, the local network.
+extension NodeDaemon {
+    /// Between two look-ups of members.
+    private static let lookupInterval: Duration = .seconds(60)
+    /// Members looked for at once.
+    private static let membersWanted = 16
+
+    /// Whether private and loopback addresses count in the hash table: if the ways into the swarm, or for its first node
+    /// the address that it listens on, are all of that kind, then the whole swarm is.
+    static func isLocal(_ bootstrap: [PeerAddresses], listening address: Multiaddr) -> Bool {
+        let ways = bootstrap.flatMap(\.addresses)
+        return ways.isEmpty ? address.isLocal : ways.allSatisfy(\.isLocal)
+    }
+
+    /// Whether multicast may find anybody: not for a node that listens on loopback alone.
+    private var isOnNetwork: Bool { listenAddresses.contains { !$0.isLoopback } }
+
+    /// Joins gossip and the hash table, tells the table which swarm this node belongs to, and looks for others now and
+    /// then, until cancelled.
+    func discover() async {
+        do { try await host.subscribe(topic) } catch { logger.error("gossip is off: \(error)") }
+        if isOnNetwork {
+            do { try await host.discoverLocally() } catch {
+                logger.info("nodes on the local network are not looked for: \(error)")
+            }
+        }
+        let key = Kademlia.rendezvousKey("\(topic)")
+        let contacts = bootstrap.map { PeerContact(peer: $0.peer, addresses: $0.addresses) }
+        _ = await host.bootstrapTable(contacts)
+        await host.provide(key)
+        while !Task.isCancelled {
+            for contact in await host.findProviders(of: key, wanted: Self.membersWanted) {
+                await host.dial(contact.peer, at: contact.addresses)
+            }
+            // Cancellation ends the wait, and then the loop.
+            try? await Task.sleep(for: Self.lookupInterval)
+        }
+    }
+}

@@ -1,0 +1,31 @@
+package import PeerNet
+
+/// What a message that arrived by gossip is worth, before anything is done with it.
+package enum GossipVerdict: Hashable, Sendable {
+    /// Well-formed and signed by its author: to be handled and passed on.
+    case accept
+    /// No message that gossip carries, whatever this node knows: those who passed it on are at fault.
+    case reject(reason: String)
+}
+
+extension NodeCore {
+    /// Judges a message that `author` published. Only what speaks for itself travels by gossip: messages that their author
+    /// signed, and finals, which carry the signatures of a quorum. All else is between two peers.
+    package func judge(_ bytes: [UInt8], by author: PeerID) -> GossipVerdict {
+        let message: Message
+        do { message = try Message(bytes: bytes, in: context) } catch { return .reject(reason: error.reason) }
+        let signer: PeerID
+        switch message {
+        case .plan(let plan): signer = plan.signer
+        case .roster(let roster): signer = roster.signer
+        case .result(let result): signer = result.signer
+        case .commit(let commit): signer = commit.signer
+        case .final: return .accept
+        case .hello, .status, .join, .offer, .hold, .ack, .ledgerRequest, .ledgerPage, .snapshotRequest, .snapshot,
+            .goodbye:
+            return .reject(reason: "gossip carries no messages of this kind")
+        }
+        guard signer == author else { return .reject(reason: "its author is not its signer") }
+        return .accept
+    }
+}
