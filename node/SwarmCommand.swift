@@ -44,21 +44,23 @@ struct SwarmCommand: AsyncParsableCommand {
     /// `atoll swarm join`
     struct Join: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Join a swarm by its invite and start training.",
+            abstract: "Join a swarm and start training.",
             discussion: """
-                Ctrl-C stops following; the node goes on.
+                Without an invite the local network is searched for a swarm that is open to anybody. Ctrl-C stops
+                following; the node goes on.
 
                 Example:
+                  atoll swarm join
                   atoll swarm join atoll1...
                 """)
 
         @OptionGroup var homeOptions: HomeOptions
         @OptionGroup var follow: FollowOptions
-        @Argument(help: "The invite, one line.") var invite: String
+        @Argument(help: "The invite, one line; or the id of a swarm on the local network.") var invite: String?
 
         func run() async throws {
             let home = try homeOptions.nodeHome()
-            let joined = try await SwarmFormation(home: home).join(inviteText: invite)
+            let joined = try await SwarmFormation(home: home).join(invite)
             try joined.show(json: follow.json)
             try await Terminal.follow(home, options: follow)
         }

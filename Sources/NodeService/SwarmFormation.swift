@@ -48,11 +48,19 @@ package struct SwarmFormation: Sendable {
         }
     }
 
-    /// Joins a swarm: fetches its charter from a peer that the invite names, checks it, records it and starts the node.
-    package func join(inviteText: String) async throws(UserError) -> Membership {
+    /// Joins a swarm: fetches its charter from a member, checks it, records it and starts the node.
+    ///
+    /// - Parameter text: an invite, whose addresses are tried; a swarm id, whose members are looked for on the local
+    ///   network; nil: the one swarm that is open to anybody there.
+    package func join(_ text: String?) async throws(UserError) -> Membership {
         do {
-            let invite = try Invite.parse(inviteText)
             try home.checkSocketPath()
+            let invite: Invite
+            if let text, !Self.isSwarmID(text) {
+                invite = try Invite.parse(text)
+            } else {
+                invite = try await findInvite(to: text.flatMap { Digest(hexadecimal: $0) })
+            }
             if home.isInitialized, try registry.activeID() == invite.swarmID {
                 return try await membership(of: try registry.active(), wasMember: true)
             }
@@ -60,7 +68,7 @@ package struct SwarmFormation: Sendable {
             let sealedCharter = try await fetchCharter(of: invite)
             return try await makingHome {
                 try registry.checkFree(for: invite.swarmID)
-                return try registry.activate(sealedCharter: sealedCharter, invite: inviteText)
+                return try registry.activate(sealedCharter: sealedCharter, invite: invite.text)
             }
         } catch {
             throw UserError(wrapping: error)
@@ -111,8 +119,25 @@ package struct SwarmFormation: Sendable {
             invite: try await NodeControl(home: home).invite().text, wasMember: wasMember)
     }
 
+    /// Whether a text is a swarm's id rather than an invite.
+    private static func isSwarmID(_ text: String) -> Bool {
+        text.utf8.count == 2 * Digest.byteCount && Digest(hexadecimal: text) != nil
+    }
+
+    /// Looks on the local network; what is found is an invite by the members' addresses.
+    private func findInvite(to swarm: Digest?) async throws -> Invite {
+        UserError.writeToStandardError("looking for a swarm on the local network\n")
+        let found = try await withStranger { try await LocalSwarmSearch.find(swarm, through: $0) }
+        return Invite(swarmID: found.swarmID, bootstrap: found.ways)
+    }
+
     /// Asks the peers that an invite names for the swarm's charter; it is right if its digest is the swarm's id.
     private func fetchCharter(of invite: Invite) async throws -> [UInt8] {
+        try await withStranger { try await Self.askForCharter(invite, through: $0) }
+    }
+
+    /// Runs `body` with a host that only dials.
+    private func withStranger<Value: Sendable>(_ body: (PeerHost) async throws -> Value) async throws -> Value {
         var seed = [UInt8](repeating: 0, count: 32)
         // An identity for this one question: the node's own key is only made once there is a swarm to join.
         guard getentropy(&seed, seed.count) == 0, let identity = Identity(seed: seed) else {
@@ -123,9 +148,9 @@ package struct SwarmFormation: Sendable {
             configuration: PeerHostConfiguration(listenAddresses: [], agentVersion: AtollVersion.agent))
         _ = try await host.start()
         do {
-            let bytes = try await Self.askForCharter(invite, through: host)
+            let value = try await body(host)
             await host.stop()
-            return bytes
+            return value
         } catch {
             await host.stop()
             throw error

@@ -6,6 +6,9 @@ import Transport
 
 /// How a node finds the members of its swarm: the invite's addresses, the hash table, the local network.
 extension NodeDaemon {
+    /// Asked by newcomers without an invite: an empty request is answered by the id of a swarm that is open to anybody.
+    static let openSwarmProtocol = "/atoll/open-swarm/1.0.0"
+
     /// Between two look-ups of members.
     private static let lookupInterval: Duration = .seconds(60)
     /// Members looked for at once.

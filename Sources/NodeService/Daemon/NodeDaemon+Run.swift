@@ -87,6 +87,10 @@ extension NodeDaemon {
                 guard let digest = Digest(bytes: bytes), let body = await bodies[digest] else { return nil }
                 return .bytes(body)
             }
+            if setup.charter.admission == .open {
+                let id = setup.swarmID.bytes
+                await host.serve(openSwarmProtocol, requestBytesMax: 0) { _, _ in .bytes(id) }
+            }
             await host.enableGossip(firstSequence: wallClockNanoseconds())
             await host.enableKademlia(mode: .server, isLocalNetwork: isLocal(bootstrap, listening: wanted))
             do {

@@ -1,0 +1,93 @@
+import Compression
+import Glibc
+import PeerNet
+import Swarm
+import Transport
+
+/// Looks for swarms on the local network by multicast DNS, for a newcomer that has no address.
+struct LocalSwarmSearch {
+    /// A swarm and a member's addresses, each ending in its id.
+    struct Found: Hashable, Sendable {
+        var swarmID: Digest
+        var ways: [Multiaddr]
+    }
+
+    /// How long to listen: the first answers come within a quarter of a second, lost ones a second later.
+    private static let duration: Duration = .seconds(4)
+    /// Peers that are asked.
+    private static let peersMax = 64
+
+    /// The swarm of this id, or, without one, the only swarm that is open to anybody here. `host` is started and knows
+    /// nobody.
+    static func find(_ wanted: Digest?, through host: PeerHost) async throws -> Found {
+        try await host.discoverLocally()
+        let found = await all(wanted, through: host)
+        let ids = Set(found.map(\.swarmID)).sorted()
+        switch (ids.count, wanted) {
+        case (1, _):
+            return Found(swarmID: ids[0], ways: Array(found.flatMap(\.ways).prefix(Invite.bootstrapMax)))
+        case (0, nil):
+            throw UserError(
+                "no swarm that is open to anybody answers on this network",
+                cure: "Form one with atoll swarm new, or pass an invite", exitCode: .unavailable)
+        case (0, let wanted?):
+            throw UserError(
+                "nobody on this network is in the swarm \(wanted.short)",
+                cure: "Ask a member for an invite, which names an address", exitCode: .unavailable)
+        case (_, _):
+            throw UserError(
+                "\(ids.count) swarms answer on this network: \(ids.map { "\($0)" }.joined(separator: ", "))",
+                cure: "Pass one of them: atoll swarm join \(ids[0])", exitCode: .usage)
+        }
+    }
+
+    /// Everybody who answers in time; with a wanted swarm, the first member ends the search.
+    private static func all(_ wanted: Digest?, through host: PeerHost) async -> [Found] {
+        let (answers, continuation) = AsyncStream.makeStream(of: Found.self)
+        let search = Task {
+            await withDiscardingTaskGroup { group in
+                var ways: [PeerID: [Multiaddr]] = [:]
+                while let event = await host.next() {
+                    switch event {
+                    case .discovered(let contact) where ways.count < peersMax || ways[contact.peer] != nil:
+                        ways[contact.peer] = contact.addresses.map { $0.encapsulating(p2p: contact.peer) }
+                        await host.dial(contact.peer, at: contact.addresses)
+                    case .connected(let peer, _):
+                        let places = ways[peer] ?? []
+                        group.addTask {
+                            guard let id = await swarm(of: peer, wanted: wanted, through: host) else { return }
+                            continuation.yield(Found(swarmID: id, ways: places))
+                        }
+                    default: continue
+                    }
+                }
+            }
+        }
+        let alarm = Task {
+            try? await Task.sleep(for: duration)
+            continuation.finish()
+        }
+        var found: [Found] = []
+        for await answer in answers {
+            found.append(answer)
+            if answer.swarmID == wanted { break }
+        }
+        alarm.cancel()
+        search.cancel()
+        return found
+    }
+
+    /// The wanted swarm if the peer has its charter; without a wanted one, the swarm that it invites anybody to.
+    private static func swarm(of peer: PeerID, wanted: Digest?, through host: PeerHost) async -> Digest? {
+        guard let wanted else {
+            let answer = try? await host.request(
+                [], to: peer, on: NodeDaemon.openSwarmProtocol, responseBytesMax: Digest.byteCount)
+            return answer.flatMap { Digest(bytes: $0) }
+        }
+        // One byte of the charter is proof enough for a search: the whole is checked when it is fetched.
+        let request = BlobRequest(digest: wanted, offset: 0, byteCountMax: 1)
+        let answer = try? await host.request(
+            request.encoded, to: peer, on: NodeDaemon.blobProtocol, responseBytesMax: 1)
+        return answer?.isEmpty == false ? wanted : nil
+    }
+}
