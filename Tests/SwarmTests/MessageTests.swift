@@ -35,6 +35,31 @@ struct MessageTests {
         }
     }
 
+    @Test func gossipCarriesOnlyWhatSpeaksForItself() throws {
+        let core = try #require(swarm.nodes[0].core)
+        let stranger = swarm.nodes[2].peerID
+        for bytes in Self.samples {
+            let message = try Message(bytes: bytes, in: context)
+            switch message {
+            case .plan(let signed): expect(core, bytes, signed.signer)
+            case .roster(let signed): expect(core, bytes, signed.signer)
+            case .result(let signed): expect(core, bytes, signed.signer)
+            case .commit(let signed): expect(core, bytes, signed.signer)
+            case .final: #expect(core.judge(bytes, by: stranger) == .accept)
+            default: #expect(core.judge(bytes, by: stranger) != .accept, "\(message)")
+            }
+            #expect(core.judge(Array(bytes.dropLast()), by: stranger) != .accept)
+        }
+        #expect(core.judge([], by: stranger) != .accept)
+
+        func expect(_ core: NodeCore, _ bytes: [UInt8], _ signer: PeerID) {
+            #expect(core.judge(bytes, by: signer) == .accept)
+            for other in swarm.nodes.map(\.peerID) where other != signer {
+                #expect(core.judge(bytes, by: other) != .accept)
+            }
+        }
+    }
+
     @Test func everyTruncationIsRefused() {
         for bytes in Self.samples {
             for count in 0..<bytes.count {
