@@ -2,12 +2,13 @@
 # make demo    four nodes train one model on this machine
 # make test    everything that CI runs
 # make check   by hand before an issue is closed: debug tests, sanitizers, async contexts
+# make fuzz    ten million hostile inputs for the decoders
 # make interop against other implementations (needs PyPI)
 
 SWIFT_TEST_FLAGS = -c release -Xswiftc -enable-testing --scratch-path .build-test
 export SWIFT_BACKTRACE = enable=no
 
-.PHONY: build demo test check interop format clean
+.PHONY: build demo test check fuzz interop format clean
 
 build:
 	@.ci/prerequisites
@@ -35,6 +36,11 @@ check: build test
 		-Xswiftc -use-ld=lld --skip IntegrationTests
 	# What no sanitizer sees: async contexts that the compiler made too small.
 	.ci/async-frames build/atoll
+
+# Ten million changed inputs for the decoders of peers' bytes; about ten minutes. FUZZ_INPUTS: for each decoder.
+FUZZ_INPUTS = 600000
+fuzz:
+	ATOLL_FUZZ_INPUTS=$(FUZZ_INPUTS) swift test $(SWIFT_TEST_FLAGS) --no-parallel --filter DecoderFuzzTests
 
 interop: build
 	testnets/peers/interop build/atoll
