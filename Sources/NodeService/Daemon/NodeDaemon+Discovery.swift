@@ -11,6 +11,8 @@ extension NodeDaemon {
 
     /// Between two look-ups of members.
     private static let lookupInterval: Duration = .seconds(60)
+    /// Peers that should remember this node as one of the swarm.
+    private static let keepersWanted = 4
     /// Members looked for at once.
     private static let membersWanted = 16
 
@@ -36,8 +38,10 @@ extension NodeDaemon {
         let key = Kademlia.rendezvousKey("\(topic)")
         let contacts = bootstrap.map { PeerContact(peer: $0.peer, addresses: $0.addresses) }
         _ = await host.bootstrapTable(contacts)
-        await host.provide(key)
+        // The table itself publishes a key again and again, but not soon enough for who came first and found nobody.
+        var keepers = 0
         while !Task.isCancelled {
+            if keepers < Self.keepersWanted { keepers = await host.provide(key) }
             for contact in await host.findProviders(of: key, wanted: Self.membersWanted) {
                 await host.dial(contact.peer, at: contact.addresses)
             }
