@@ -22,18 +22,25 @@ struct ProtobufWriter {
         bytes.append(UInt8(rest))
     }
 
+    /// Appends a fixed64 field.
+    mutating func append(fixed64 value: UInt64, field: UInt64) {
+        Uvarint.append(field << 3 | 1, to: &bytes)
+        withUnsafeBytes(of: value.littleEndian) { bytes += $0 }
+    }
+
     /// Makes room for so many more bytes.
     mutating func reserve(_ count: Int) { bytes.reserveCapacity(bytes.count + count) }
 }
 
-/// Reads the varint and length-delimited fields of a protobuf message and skips all others; total over any bytes.
+/// Reads the varint, fixed64 and length-delimited fields of a protobuf message and skips all others; total over any bytes.
 struct ProtobufReader {
     /// The message ends inside a field, or holds a tag that protobuf does not define.
     struct Malformed: Error {}
 
-    /// A field's value, of the two kinds that libp2p's messages use.
+    /// A field's value, of the kinds that libp2p's messages use.
     enum Value {
         case varint(UInt64)
+        case fixed64(UInt64)
         case content(ArraySlice<UInt8>)
     }
 
@@ -56,14 +63,14 @@ struct ProtobufReader {
         return nil
     }
 
-    /// The next varint or length-delimited field; nil at the end.
+    /// The next varint, fixed64 or length-delimited field; nil at the end.
     mutating func nextField() throws(Malformed) -> (field: UInt64, value: Value)? {
         while !rest.isEmpty {
             let tag = try varint()
             guard tag >> 3 > 0 else { throw Malformed() }
             switch tag & 7 {
             case 0: return (tag >> 3, .varint(try varint()))
-            case 1: _ = try take(8)
+            case 1: return (tag >> 3, .fixed64(try take(8).reversed().reduce(0) { $0 << 8 | UInt64($1) }))
             case 2:
                 let length = try varint()
                 guard length <= UInt64(rest.count) else { throw Malformed() }
