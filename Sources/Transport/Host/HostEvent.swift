@@ -88,4 +88,6 @@ package enum RequestError: Error, Hashable, Sendable {
     case tooManyWaiting
     /// The caller's task was cancelled; the stream was reset.
     case cancelled
+    /// A session took longer than it may; the stream was reset.
+    case tooLate
 }

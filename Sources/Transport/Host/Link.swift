@@ -23,6 +23,8 @@ final class Link {
         case kademliaOut(Kademlia.RequestToken, MessageAssembler, awaitsAnswer: Bool)
         /// Requests of the peer to ours.
         case kademliaIn(MessageAssembler)
+        /// Messages both ways.
+        case session(Session)
     }
 
     let id: UInt64
@@ -115,11 +117,20 @@ final class PeerEntry {
 /// Cuts a stream of uvarint-prefixed messages; holds at most one message and one length.
 struct MessageAssembler {
     private let bytesMax: Int
+    private let bytesMin: Int
     private var length: [UInt8] = []
     private var message: [UInt8] = []
     private var missing: Int?
 
-    init(bytesMax: Int) { self.bytesMax = bytesMax }
+    /// Messages have `bytesMin` to `bytesMax` bytes. An empty one says nothing on a one-way stream, and costs its sender
+    /// one byte and us an event.
+    init(bytesMax: Int, bytesMin: Int = 1) {
+        self.bytesMax = bytesMax
+        self.bytesMin = bytesMin
+    }
+
+    /// Whether the bytes so far end with a message.
+    var isBetweenMessages: Bool { missing == nil && length.isEmpty }
 
     /// Takes bytes and appends the messages they complete; false if the peer broke the framing or the limit.
     mutating func receive(_ bytes: [UInt8], into messages: inout [[UInt8]]) -> Bool {
@@ -136,8 +147,7 @@ struct MessageAssembler {
                 case .incomplete: continue
                 case .malformed: return false
                 case .length(let count):
-                    // An empty message says nothing, and costs its sender one byte and us an event.
-                    guard count >= 1, count <= bytesMax else { return false }
+                    guard count >= bytesMin, count <= bytesMax else { return false }
                     missing = count
                     length = []
                 }

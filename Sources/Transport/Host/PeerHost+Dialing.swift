@@ -131,6 +131,7 @@ extension PeerHost {
             guard links.count + connecting.count < limits.connectionsMax, let address = target.multiaddr,
                 let handle = makeHandle()
             else { return continuation.resume(returning: .failure(.local("too many connections"))) }
+            bindDialAddress(of: handle)
             connecting[ObjectIdentifier(handle)] = handle
             openHandles += 1
             let timer = TimerHandle(on: loop) { [weak handle] in handle?.close() }

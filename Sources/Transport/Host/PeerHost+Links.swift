@@ -34,6 +34,7 @@ extension PeerHost {
         for name in messageProtocols.keys { protocols[name] = .control }
         for name in requestProtocols.keys { protocols[name] = .bulk }
         for name in gossipProtocols + kademliaProtocols { protocols[name] = .control }
+        for name in sessionProtocols.keys { protocols[name] = .control }
         var record = IdentifyRecord()
         record.agentVersion = configuration.agentVersion
         record.protocolVersion = configuration.protocolVersion

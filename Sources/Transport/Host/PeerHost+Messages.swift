@@ -96,6 +96,8 @@ extension PeerHost {
             link.uses[stream] = .messagesIn(name, MessageAssembler(bytesMax: bytesMax))
         } else if let served = requestProtocols[name] {
             acceptRequest(stream, name, bytesMax: served.bytesMax, on: link)
+        } else if let served = sessionProtocols[name] {
+            acceptSession(stream, bytesMax: served.bytesMax, handler: served.handler, on: link)
         } else {
             link.connection.reset(stream)
         }
@@ -129,6 +131,7 @@ extension PeerHost {
         case .kademliaIn(let assembler)?: receivedKademliaRequest(bytes, assembler, stream, on: link, at: now)
         case .kademliaOut(let token, let assembler, _)?:
             receivedKademliaAnswer(bytes, token, assembler, stream, on: link, at: now)
+        case .session(let session)?: received(bytes, of: session, at: now)
         case .messagesOut?, .responding?, .gossipOut?, nil:
             // Nobody should send here; without credit it ends by itself.
             break
@@ -150,6 +153,7 @@ extension PeerHost {
         case .requestIn(let name, let body, _, _)?: serveRequest(body, name, stream, on: link)
         case .kademliaOut(let token, _, let awaitsAnswer)?:
             kademliaEnded(token, succeeded: !awaitsAnswer, stream, on: link)
+        case .session(let session)?: remoteFinished(session)
         case .messagesOut?, .responding?, .gossipOut?, nil: break
         }
     }
@@ -177,6 +181,7 @@ extension PeerHost {
         case .responding(let waiter, _, _): waiter?.resume(returning: false)
         case .gossipOut: gossipStreamEnded(on: link, isRefused: error == .protocolRefused)
         case .kademliaOut(let token, _, _): kademliaLost(token)
+        case .session(let session): fail(session, error)
         case .messagesOut, .messagesIn, .requestIn, .gossipIn, .kademliaIn: break
         }
     }

@@ -180,6 +180,7 @@ extension PeerHost {
     }
 
     func streamWritable(_ stream: StreamID, on link: Link) {
+        if case .session(let session)? = link.uses[stream] { return sessionWritable(session) }
         guard case .responding(let waiter?, let queued, _)? = link.uses[stream] else { return }
         link.uses[stream] = .responding(waiter: nil, queuedBytes: queued, progressAt: Loop.now)
         waiter.resume(returning: true)
@@ -204,7 +205,8 @@ extension PeerHost {
                         abandonServed(stream, on: link)
                         waiter?.resume(returning: false)
                     }
-                case .messagesOut, .messagesIn, .requestOut, .gossipOut, .gossipIn, .kademliaOut, .kademliaIn: break
+                case .messagesOut, .messagesIn, .requestOut, .gossipOut, .gossipIn, .kademliaOut, .kademliaIn, .session:
+                    break
                 }
             }
         }

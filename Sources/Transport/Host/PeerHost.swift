@@ -25,6 +25,9 @@ package actor PeerHost {
     // Served protocols.
     var messageProtocols: [String: Int] = [:]
     var requestProtocols: [String: (bytesMax: Int, handler: RequestHandler)] = [:]
+    var sessionProtocols: [String: (bytesMax: Int, handler: SessionHandler)] = [:]
+    /// Sessions whose owner may still ask for messages.
+    var sessions: [UInt64: Session] = [:]
 
     // Sockets.
     var listeners: [StreamHandle] = []
@@ -191,6 +194,7 @@ package actor PeerHost {
         retryDials(at: now)
         abandonStalledRequests(at: now)
         reopenGossip(at: now)
+        abandonLateSessions(at: now)
         closeRetired(at: now)
         housekeeping?.set(now + Self.housekeepingInterval)
     }

@@ -10,6 +10,9 @@ package struct PeerHostConfiguration: Sendable {
     package var protocolVersion: String
     /// What peers may use.
     package var limits: HostLimits
+    /// The local address that connections are dialed from; nil lets the system choose. Only for a host that does not
+    /// listen there.
+    package var dialAddress: Multiaddr?
 
     /// Wraps the fields.
     package init(
