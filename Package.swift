@@ -110,7 +110,9 @@ let package = Package(
         tests("Experts", ["Checkpoint", "LanguageModel", "Numerics", "Tokenizing"]), tests("PeerNet", ["FuzzSupport"]),
         tests("Swarm", ["Compression", "FuzzSupport", "OuterSync", "PeerNet"]), tests("Transport", ["PeerNet"]),
         tests("Simulation", ["Swarm", "OuterSync", "PeerNet", "Compression"]),
-        tests("NodeService", ["Compression", "OuterSync", "PeerNet", "Swarm", "JSONText", "LanguageModel"]),
+        tests(
+            "NodeService",
+            ["Checkpoint", "Compression", "OuterSync", "PeerNet", "Swarm", "Transport", "JSONText", "LanguageModel"]),
         .testTarget(name: "TidyTests", swiftSettings: strict),
         .testTarget(name: "IntegrationTests", dependencies: ["atoll", "Swarm"], swiftSettings: strict),
     ]

@@ -57,11 +57,14 @@ package struct NodeControl: Sendable {
     /// Asks the node to stop; returns once it has promised to.
     package func stop() async throws(UserError) { _ = try await ask(["command": "stop"]) }
 
-    private static let unintelligible = UserError(
+    static let unintelligible = UserError(
         "the node's answer is not understood", cure: "Restart the node: it may be of another version",
         exitCode: .unavailable)
 
-    private func ask(_ question: JSONValue) async throws(UserError) -> JSONValue {
+    /// Whether a node runs in the home.
+    func isAnswered() async -> Bool { await ControlClient.isAnswered(path: home.controlSocketPath) }
+
+    func ask(_ question: JSONValue) async throws(UserError) -> JSONValue {
         let client: ControlClient
         do { client = try await ControlClient.connect(path: home.controlSocketPath) } catch {
             throw UserError(
@@ -96,6 +99,7 @@ extension NodeDaemon {
             let answer: JSONValue = ["invite": .text(invite().text)]
             await reply.send(answer.line)
         case "ping": await reply.send((await ping(question?["peer"]?.string?.string ?? "")).line)
+        case "doctor": await reply.send((await diagnosis()).json.line)
         case "stop":
             let answer: JSONValue = ["stopping": true]
             await reply.send(answer.line)

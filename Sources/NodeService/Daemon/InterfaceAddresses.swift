@@ -18,12 +18,15 @@ enum InterfaceAddresses {
         return try Multiaddr("\(address)".replacing("/tcp/\(endpoint.port)", with: "/tcp/\(port)", maxReplacements: 1))
     }
 
-    private struct Interface {
+    /// An address of an interface that is up.
+    struct Interface {
+        var name: String
         var ip: [UInt8]
         var isLoopback: Bool
     }
 
-    private static func interfaces() -> [Interface] {
+    /// All of them, without link-local IPv6 ones.
+    static func interfaces() -> [Interface] {
         var list: UnsafeMutablePointer<ifaddrs>?
         guard getifaddrs(&list) == 0 else { return [] }
         defer { freeifaddrs(list) }
@@ -32,20 +35,21 @@ enum InterfaceAddresses {
         while let current = entry {
             let flags = current.pointee.ifa_flags
             if flags & UInt32(IFF_UP) != 0, let address = current.pointee.ifa_addr {
+                let name = String(cString: current.pointee.ifa_name)
                 let isLoopback = flags & UInt32(IFF_LOOPBACK) != 0
                 switch Int32(address.pointee.sa_family) {
                 case AF_INET:
                     let ip = address.withMemoryRebound(to: sockaddr_in.self, capacity: 1) {
                         withUnsafeBytes(of: $0.pointee.sin_addr) { Array($0) }
                     }
-                    found.append(Interface(ip: ip, isLoopback: isLoopback))
+                    found.append(Interface(name: name, ip: ip, isLoopback: isLoopback))
                 case AF_INET6:
                     let ip = address.withMemoryRebound(to: sockaddr_in6.self, capacity: 1) {
                         withUnsafeBytes(of: $0.pointee.sin6_addr) { Array($0) }
                     }
                     // Link-local addresses mean nothing without a zone.
                     if !(ip[0] == 0xFE && ip[1] & 0xC0 == 0x80) {
-                        found.append(Interface(ip: ip, isLoopback: isLoopback))
+                        found.append(Interface(name: name, ip: ip, isLoopback: isLoopback))
                     }
                 default: break
                 }

@@ -24,13 +24,13 @@ extension NodeDaemon {
             let logger = makeLogger()
             let bodies = GossipBodies()
             let bootstrap = bootstrap(of: record)
-            let (host, addresses) = try await openHost(
+            let (host, autonat, addresses) = try await openHost(
                 setup, configuration: configuration, port: port, bodies: bodies, bootstrap: bootstrap)
             let daemon: NodeDaemon
             let control: ControlServer
             do {
                 daemon = try NodeDaemon(
-                    setup: setup, host: host, logger: logger, listenAddresses: addresses,
+                    setup: setup, host: host, autonat: autonat, logger: logger, listenAddresses: addresses,
                     bootstrap: bootstrap, bodies: bodies)
                 control = ControlServer(path: home.controlSocketPath) { line, reply in
                     await daemon.answer(line, reply: reply)
@@ -63,20 +63,33 @@ extension NodeDaemon {
         return logger
     }
 
+    /// All interfaces, any port.
+    static let defaultListenAddress = "/ip4/0.0.0.0/tcp/0"
+
+    /// Where to try to listen, in order: only a port that a person asked for can be taken; the home's last one is a wish.
+    static func listenCandidates(_ wanted: Multiaddr, home: NodeHome) -> [Multiaddr] {
+        guard wanted.tcpEndpoint?.port == 0, let port = lastPort(home),
+            let last = try? InterfaceAddresses.replacingPort(of: wanted, by: port)
+        else { return [wanted] }
+        return [last, wanted]
+    }
+
     private static func openHost(
         _ setup: NodeSetup, configuration: NodeConfiguration, port: UInt16?, bodies: GossipBodies,
         bootstrap: [PeerAddresses]
-    ) async throws -> (PeerHost, [Multiaddr]) {
-        let wanted = try NodeHome.listenAddress(configuration.listen ?? "/ip4/0.0.0.0/tcp/0")
-        let explicitPort = port ?? wanted.tcpEndpoint.flatMap { $0.port == 0 ? nil : $0.port }
-        // Only a port that a person asked for can be taken; the home's last one is a wish.
-        let candidates: [UInt16] = explicitPort.map { [$0] } ?? [lastPort(setup.home), 0].compactMap { $0 }
+    ) async throws -> (PeerHost, AutoNATService, [Multiaddr]) {
+        let wanted = try NodeHome.listenAddress(configuration.listen ?? defaultListenAddress)
+        let asked = try port.map { try InterfaceAddresses.replacingPort(of: wanted, by: $0) } ?? wanted
+        let candidates = port == nil ? listenCandidates(asked, home: setup.home) : [asked]
         for (index, candidate) in candidates.enumerated() {
             let host = PeerHost(
                 identity: setup.identity,
                 configuration: PeerHostConfiguration(
-                    listenAddresses: [try InterfaceAddresses.replacingPort(of: wanted, by: candidate)],
-                    agentVersion: AtollVersion.agent))
+                    listenAddresses: [candidate], agentVersion: AtollVersion.agent))
+            let autonat = AutoNATService(
+                agentVersion: AtollVersion.agent, limits: reachabilityLimits(listening: wanted))
+            await autonat.attach(to: host)
+            await host.serveClock()
             await host.acceptMessages(on: swarmProtocol, messageBytesMax: Limits.messageBytesMax)
             let disk = setup.disk
             await host.serve(blobProtocol, requestBytesMax: BlobRequest.byteCount) { _, bytes in
@@ -95,7 +108,7 @@ extension NodeDaemon {
             await host.enableKademlia(mode: .server, isLocalNetwork: isLocal(bootstrap, listening: wanted))
             do {
                 let bound = try await host.start()
-                return (host, bound.flatMap(InterfaceAddresses.advertised(for:)))
+                return (host, autonat, bound.flatMap(InterfaceAddresses.advertised(for:)))
             } catch TransportError.addressInUse where index + 1 < candidates.count {
                 await host.stop()
             } catch TransportError.addressInUse(let address) where port == nil {

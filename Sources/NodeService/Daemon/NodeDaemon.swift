@@ -16,6 +16,7 @@ package actor NodeDaemon {
 
     let setup: NodeSetup
     let host: PeerHost
+    let autonat: AutoNATService
     let logger: Logger
     var core: NodeCore
     var meter = TrainingMeter()
@@ -93,14 +94,15 @@ package actor NodeDaemon {
 
     /// Wires a node that `setup` has opened; nothing runs before `run`.
     init(
-        setup: NodeSetup, host: PeerHost, logger: Logger, listenAddresses: [Multiaddr], bootstrap: [PeerAddresses],
-        bodies: GossipBodies
+        setup: NodeSetup, host: PeerHost, autonat: AutoNATService, logger: Logger, listenAddresses: [Multiaddr],
+        bootstrap: [PeerAddresses], bodies: GossipBodies
     ) throws {
         self.bodies = bodies
         self.bootstrap = bootstrap
         topic = try Self.topic(of: setup.swarmID)
         self.setup = setup
         self.host = host
+        self.autonat = autonat
         self.logger = logger
         self.listenAddresses = listenAddresses
         core = try NodeCore(

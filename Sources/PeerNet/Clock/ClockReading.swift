@@ -1,4 +1,4 @@
-/// `/atoll/clock/1.0.0`: an empty request, answered with the server's clock as nanoseconds since 1970, big-endian.
+/// `/atoll/clock/1.0.0`: an empty message, answered by one with the server's clock: nanoseconds since 1970, big-endian.
 package enum ClockProtocol {
     /// The protocol's name.
     package static let name = "/atoll/clock/1.0.0"

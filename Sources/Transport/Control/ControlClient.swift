@@ -35,7 +35,7 @@ package actor ControlClient {
     }
 
     /// Whether a process answers on the socket.
-    static func isAnswered(path: String) async -> Bool {
+    package static func isAnswered(path: String) async -> Bool {
         do throws(TransportError) {
             let client = try await connect(path: path)
             await client.close()

@@ -5,18 +5,30 @@ package import PeerNet
 extension PeerHost {
     /// Tells peers what `clock` says, in nanoseconds since 1970. Call before `start()`.
     package func serveClock(_ clock: @escaping @Sendable () -> Int64 = PeerHost.wallClock) {
-        serve(ClockProtocol.name, requestBytesMax: 0) { _, _ in .bytes(ClockProtocol.answer(nanoseconds: clock())) }
+        serveSessions(ClockProtocol.name, messageBytesMax: 0) { session in
+            do throws(RequestError) {
+                guard try await session.receive() != nil else { return }
+                try await session.send(ClockProtocol.answer(nanoseconds: clock()))
+            } catch {
+                // The peer is gone.
+            }
+        }
     }
 
-    /// Compares a connected peer's clock with `clock`.
+    /// Compares a connected peer's clock with `clock`, if it answers within `timeout`.
     package func readClock(
-        of peer: PeerID, against clock: @Sendable () -> Int64 = PeerHost.wallClock
+        of peer: PeerID, against clock: @escaping @Sendable () -> Int64 = PeerHost.wallClock,
+        within timeout: Duration = .seconds(2)
     ) async throws(RequestError) -> ClockReading {
-        let (before, sentAt) = (clock(), Loop.now)
-        let answer = try await request(
-            [], to: peer, on: ClockProtocol.name, responseBytesMax: ClockProtocol.answerByteCount)
-        guard let nanoseconds = ClockProtocol.nanoseconds(of: answer) else { throw .reset }
-        return ClockReading(peer: nanoseconds, before: before, roundTrip: Loop.now - sentAt)
+        try await withSession(
+            ClockProtocol.name, to: peer, messageBytesMax: ClockProtocol.answerByteCount, within: timeout
+        ) { (session) throws(RequestError) in
+            let (before, sentAt) = (clock(), Loop.now)
+            try await session.send([])
+            guard let answer = try await session.receive(), let nanoseconds = ClockProtocol.nanoseconds(of: answer)
+            else { throw .reset }
+            return ClockReading(peer: nanoseconds, before: before, roundTrip: Loop.now - sentAt)
+        }
     }
 
     /// The system's clock, in nanoseconds since 1970.

@@ -1,3 +1,5 @@
+import PeerNet
+
 /// Stops a host when a time is over, which ends whatever waits for it. Loop thread only.
 final class StopTimer {
     private var timer: TimerHandle?
