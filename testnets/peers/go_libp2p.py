@@ -250,11 +250,10 @@ def streams(daemon, peer_id):
     """Streams that are all open before the first of them ends."""
     connections = [daemon.open_stream(peer_id, ECHO) for _ in range(STREAMS)]
     for index, connection in enumerate(connections):
-        connection.sendall(bytes([index]) * 1024)
-    for connection in connections:
-        connection.shutdown(socket.SHUT_WR)
+        connection.sendall(varint(1024) + bytes([index]) * 1024)
     for index, connection in enumerate(connections):
-        assert exactly(connection, 1024) == bytes([index]) * 1024
+        assert exactly(connection, 1026) == varint(1024) + bytes([index]) * 1024
+    for connection in connections:
         connection.close()
 
 

@@ -83,28 +83,44 @@ package struct NetDial: Sendable {
         return report
     }
 
-    /// Opens every echo stream at once, 1 KiB each; how many came back as they were.
+    /// Streams that are all open at once: each is opened and tried, kept, and tried again together with all others. How
+    /// many came back as they were.
     private func echo(_ host: PeerHost, _ peer: PeerID) async throws(UserError) -> Int {
+        let (opened, openings) = AsyncStream.makeStream(of: Void.self)
+        let (gate, opener) = AsyncStream.makeStream(of: Never.self)
         let results = await withTaskGroup(of: Result<Bool, RequestError>.self) { group in
+            var opening = opened.makeAsyncIterator()
             for index in 0..<echoes {
                 group.addTask {
                     let body = [UInt8](repeating: UInt8(truncatingIfNeeded: index), count: 1024)
                     do throws(RequestError) {
-                        let answer = try await host.request(
-                            body, to: peer, on: NetHost.echoProtocol, responseBytesMax: body.count)
-                        return .success(answer == body)
+                        return .success(
+                            try await host.withSession(
+                                NetHost.echoProtocol, to: peer, messageBytesMax: body.count, within: .seconds(30)
+                            ) { (session) throws(RequestError) in
+                                try await session.send(body)
+                                let first = try await session.receive()
+                                openings.yield()
+                                for await _ in gate {}
+                                try await session.send(body)
+                                return try await session.receive() == body && first == body
+                            })
                     } catch {
+                        openings.yield()
                         return .failure(error)
                     }
                 }
+                await opening.next()
             }
+            opener.finish()
             return await group.reduce(into: []) { $0.append($1) }
         }
         let returned = results.count { (try? $0.get()) == true }
         guard returned == echoes else {
             let reasons = Set(results.map { if case .failure(let error) = $0 { "\(error)" } else { "changed" } })
             throw UserError(
-                "\(returned) of \(echoes) streams echoed what they were sent: \(reasons.sorted().joined(separator: ", "))",
+                "\(returned) of \(echoes) streams echoed what they were sent: "
+                    + reasons.sorted().joined(separator: ", "),
                 cure: "The peer must serve \(NetHost.echoProtocol), as atoll net listen does, on so many streams",
                 exitCode: .unavailable)
         }

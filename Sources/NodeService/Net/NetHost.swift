@@ -41,10 +41,11 @@ package struct NetSettings: Sendable {
 
 /// Makes the host of a bare libp2p node.
 enum NetHost {
-    /// Returns whatever it is sent until the sender ends: for counting streams and bytes.
+    /// Returns each message (a length and its bytes) that it is sent until the sender ends, so that streams can be tried.
+    /// A peer that returns bytes as they come, whatever they are, does the same.
     static let echoProtocol = "/echo/1.0.0"
     /// Bytes of one echo.
-    static let echoBytesMax = 1 << 20
+    static let echoBytesMax = 64 << 10
 
     /// A host of a fresh identity that speaks identify, ping, gossip, echo and, if asked, the hash table.
     static func make(_ settings: NetSettings) async throws(UserError) -> PeerHost {
@@ -74,7 +75,10 @@ enum NetHost {
             await host.enableKademlia(
                 protocolName: table, mode: listen.isEmpty ? .client : .server, isLocalNetwork: true)
         }
-        await host.serve(echoProtocol, requestBytesMax: echoBytesMax) { _, bytes in .bytes(bytes) }
+        await host.serveSessions(echoProtocol, messageBytesMax: echoBytesMax) { session in
+            // A stream that breaks is its opener's to notice.
+            while let message = try? await session.receive() { try? await session.send(message) }
+        }
         return host
     }
 
