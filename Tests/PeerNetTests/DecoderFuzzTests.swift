@@ -126,6 +126,41 @@ import Testing
         }
     }
 
+    @Test func reachability() throws {
+        var fuzzer = Fuzzer(seed: 7)
+        let known = try addresses()
+        let samples = [
+            AutoNATMessage.dialRequest(addresses: known, nonce: 9).encoded,
+            AutoNATMessage.dialResponse(.ok, addressIndex: 1, .dialError).encoded,
+            AutoNATMessage.dialDataRequest(addressIndex: 1, byteCount: 40_000).encoded,
+            AutoNATMessage.dialData(byteCount: 50).encoded,
+        ]
+        var accepted = fuzzer.run("autonat message", samples) { bytes in
+            guard let message = AutoNATMessage(decoding: bytes) else { return false }
+            return AutoNATMessage(decoding: message.encoded) == message
+        }
+        #expect(accepted > 0)
+        accepted = fuzzer.run("autonat dial-back", [AutoNATDialBack.message(nonce: 9)]) { bytes in
+            _ = AutoNATDialBack.isResponse(bytes)
+            return AutoNATDialBack.nonce(of: bytes) != nil
+        }
+        #expect(accepted > 0)
+        var server = AutoNATServer(limits: AutoNATLimits())
+        var client = AutoNATClient()
+        var at = now
+        _ = fuzzer.run("autonat states", samples) { bytes in
+            at = at + .seconds(10)
+            if let id = server.open(by: testIdentity(1).peerID, observed: known[0]) {
+                _ = server.receive(bytes, on: id, dataBytes: 40_000, at: at)
+                _ = server.receive(bytes, on: id, dataBytes: 40_000, at: at)
+                server.closed(id)
+            }
+            _ = client.begin(known, nonce: 9)
+            _ = client.receive(bytes, for: 9)
+            return server.openCount == 0
+        }
+    }
+
     @Test func streamsAndHandshakes() throws {
         var fuzzer = Fuzzer(seed: 5)
         let lines: [UInt8] = Array("\u{13}/multistream/1.0.0\n".utf8) + Array("\u{07}/noise\n".utf8)

@@ -48,30 +48,4 @@ import Testing
     func `malformed bytes and unknown statuses are refused`(text: String) {
         #expect(AutoNATMessage(decoding: hex(text)) == nil)
     }
-
-    @Test func `no bytes make a decoder trap`() {
-        var random = SplitMix64(seed: 4)
-        let seeds = [
-            AutoNATMessage.dialRequest(addresses: [address, address], nonce: 9).encoded,
-            AutoNATMessage.dialResponse(.ok, addressIndex: 1, .ok).encoded,
-            AutoNATMessage.dialDataRequest(addressIndex: 1, byteCount: 1 << 40).encoded,
-            AutoNATDialBack.message(nonce: 3),
-        ]
-        for _ in 0..<200_000 {
-            var bytes = seeds[Int(random.next() % UInt64(seeds.count))]
-            for _ in 0...random.next() % 3 {
-                let at = Int(random.next() % UInt64(bytes.count))
-                switch random.next() % 3 {
-                case 0: bytes[at] = UInt8(truncatingIfNeeded: random.next())
-                case 1: bytes.insert(UInt8(truncatingIfNeeded: random.next()), at: at)
-                default: if bytes.count > 1 { bytes.remove(at: at) }
-                }
-            }
-            if let message = AutoNATMessage(decoding: bytes) {
-                #expect(AutoNATMessage(decoding: message.encoded) != nil)
-            }
-            _ = AutoNATDialBack.nonce(of: bytes)
-            _ = AutoNATDialBack.isResponse(bytes)
-        }
-    }
 }
