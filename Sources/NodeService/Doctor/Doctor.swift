@@ -1,4 +1,5 @@
 import Checkpoint
+import Glibc
 import PeerNet
 import Swarm
 import Transport
@@ -132,8 +133,8 @@ package struct Doctor: Sendable {
     }
 
     private static func freshIdentity() -> Identity? {
-        var generator = SystemRandomNumberGenerator()
-        return Identity(seed: (0..<32).map { _ in UInt8(truncatingIfNeeded: generator.next()) })
+        var seed = [UInt8](repeating: 0, count: 32)
+        return getentropy(&seed, seed.count) == 0 ? Identity(seed: seed) : nil
     }
 
     private static func configuration(listen: Multiaddr?) -> PeerHostConfiguration {
