@@ -64,12 +64,16 @@ import Testing
 
     @Test func `candidates are what the peer can be asked to dial`() throws {
         let (home, public4) = (try Multiaddr("/ip4/192.168.1.2/tcp/4650"), try Multiaddr("/ip4/8.8.8.8/tcp/4650"))
-        let candidates = NetworkProbe.candidates
-        // Behind a router: the port that it should forward.
-        #expect(candidates([home], try Multiaddr("/ip4/8.8.4.4/tcp/9")) == [try Multiaddr("/ip4/8.8.4.4/tcp/4650")])
-        #expect(candidates([home, public4], try Multiaddr("/ip4/8.8.8.8/tcp/9")) == [public4])
-        #expect(candidates([home, public4], try Multiaddr("/ip4/192.168.1.2/tcp/9")) == [home])
-        #expect(candidates([home], try Multiaddr("/ip4/10.0.0.1/tcp/9")) == [])
-        #expect(candidates([home], nil) == [] && candidates([], home) == [])
+        // Whence a peer sees us; the port is that of one connection and says nothing.
+        let router = try Multiaddr("/ip4/8.8.4.4/tcp/9")
+        let forwarded = try Multiaddr("/ip4/8.8.4.4/tcp/4650")
+        let (direct, near) = (try Multiaddr("/ip4/8.8.8.8/tcp/9"), try Multiaddr("/ip4/192.168.1.2/tcp/9"))
+        let other = try Multiaddr("/ip4/10.0.0.1/tcp/9")
+        #expect(NetworkProbe.candidates([home], observed: router) == [forwarded])
+        #expect(NetworkProbe.candidates([home, public4], observed: direct) == [public4])
+        #expect(NetworkProbe.candidates([home, public4], observed: near) == [home])
+        #expect(NetworkProbe.candidates([home], observed: other) == [])
+        #expect(NetworkProbe.candidates([home], observed: nil) == [])
+        #expect(NetworkProbe.candidates([], observed: direct) == [])
     }
 }
