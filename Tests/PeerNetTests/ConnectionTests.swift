@@ -311,7 +311,7 @@ struct Pair {
         #expect(pair.dialerEvents.last == .closed(.local("done")))
         #expect(
             pair.listenerEvents.suffix(2) == [.streamData(StreamID(stream.raw), [9]), .closed(.goneAway(code: 0))])
-        #expect(!pair.dialer.hasOutput && !pair.listener.hasOutput)
+        #expect(!pair.dialer.hasOutput() && !pair.listener.hasOutput())
         #expect(pair.dialer.openStream("/test/control", priority: .control, at: pair.now) == nil)
     }
 

@@ -193,12 +193,16 @@ package struct Connection: Sendable {
     }
 
     /// Whether `produce` would give bytes.
-    package var hasOutput: Bool {
-        !output.isEmpty || records != nil && (!plainOutput.isEmpty || muxer.hasOutput && canUseMuxer)
+    package func hasOutput(includingBulk: Bool = true) -> Bool {
+        !output.isEmpty
+            || records != nil && (!plainOutput.isEmpty || muxer.hasOutput(includingBulk: includingBulk) && canUseMuxer)
     }
 
-    /// Appends bytes for the socket to `bytes`: about `bytesMax` if so much waits, as few records as possible.
-    package mutating func produce(into bytes: inout [UInt8], bytesMax: Int, at now: Moment) {
+    /// Appends bytes for the socket to `bytes`: about `bytesMax` if so much waits, as few records as possible, and
+    /// nothing of bulk streams if they must wait.
+    package mutating func produce(
+        into bytes: inout [UInt8], bytesMax: Int, includingBulk: Bool = true, at now: Moment
+    ) {
         if !output.isEmpty {
             bytes += output
             output = []
@@ -206,12 +210,17 @@ package struct Connection: Sendable {
         guard records != nil else { return }
         var plaintext: [UInt8] = []
         swap(&plaintext, &unsealed)
-        while bytes.count < bytesMax, !plainOutput.isEmpty || muxer.hasOutput && canUseMuxer {
+        while bytes.count < bytesMax,
+            !plainOutput.isEmpty || muxer.hasOutput(includingBulk: includingBulk) && canUseMuxer
+        {
             plaintext += plainOutput
             plainOutput = []
             // A frame may carry the record over its first limit by one header and body.
             let room = NoiseRecords.plaintextBytesMax - configuration.yamux.frameBodyBytesMax - YamuxHeader.byteCount
-            if canUseMuxer { muxer.produce(into: &plaintext, bytesMax: min(room, bytesMax - bytes.count)) }
+            if canUseMuxer {
+                muxer.produce(
+                    into: &plaintext, bytesMax: min(room, bytesMax - bytes.count), includingBulk: includingBulk)
+            }
             do throws(Violation) {
                 try plaintext.withUnsafeBufferPointer { (buffer) throws(Violation) in
                     try records?.seal(UnsafeRawBufferPointer(buffer), into: &bytes)

@@ -1,7 +1,7 @@
 /// Bounds on what one yamux session holds; a peer reaches none of them by keeping to the protocol.
 package struct YamuxLimits: Hashable, Sendable {
     /// Credit that each direction of a stream starts with, by the yamux specification.
-    static let initialWindowBytes = 256 << 10
+    package static let initialWindowBytes = 256 << 10
     /// Streams the peer may have open; one more is reset. Below rust's 512, so that any peer lives with ours.
     package var inboundStreamsMax = 256
     /// Streams this side may have open; one more is refused to the caller.

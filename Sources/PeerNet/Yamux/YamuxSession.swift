@@ -57,6 +57,8 @@ struct YamuxSession: Sendable {
 
     /// After so long an unanswered ping is given up and another may be sent.
     private static let pingPatience: Duration = .seconds(30)
+    /// A frame is not cut shorter than this however little room there is: headers would eat the rate.
+    private static let frameBodyBytesMin = 1 << 10
 
     // MARK: Commands
 
@@ -137,15 +139,15 @@ struct YamuxSession: Sendable {
     // MARK: Producing
 
     /// Whether `produce` would give bytes.
-    var hasOutput: Bool {
+    func hasOutput(includingBulk: Bool = true) -> Bool {
         guard !goAwaySent else { return false }
         return goAwayCode != nil || pingWaits || !waitingPongs.isEmpty || !waitingResets.isEmpty
-            || !waitingUpdates.isEmpty || !controlSenders.isEmpty || !bulkSenders.isEmpty
+            || !waitingUpdates.isEmpty || !controlSenders.isEmpty || includingBulk && !bulkSenders.isEmpty
     }
 
     /// Appends frames to `output` until about `bytesMax` bytes are in it or nothing waits: session frames, window
-    /// updates, control streams, bulk streams.
-    mutating func produce(into output: inout [UInt8], bytesMax: Int) {
+    /// updates, control streams, and bulk streams unless they must wait. No frame is much longer than `bytesMax`.
+    mutating func produce(into output: inout [UInt8], bytesMax: Int, includingBulk: Bool = true) {
         guard !goAwaySent else { return }
         for value in waitingPongs { YamuxHeader(.ping, .ack, streamID: 0, length: value).append(to: &output) }
         waitingPongs.removeAll(keepingCapacity: true)
@@ -159,7 +161,7 @@ struct YamuxSession: Sendable {
         waitingUpdates.removeAll(keepingCapacity: true)
         produceData(of: \.controlSenders, into: &output, bytesMax: bytesMax)
         guard let goAwayCode else {
-            produceData(of: \.bulkSenders, into: &output, bytesMax: bytesMax)
+            if includingBulk { produceData(of: \.bulkSenders, into: &output, bytesMax: bytesMax) }
             return
         }
         if output.count < bytesMax {
@@ -187,19 +189,19 @@ struct YamuxSession: Sendable {
         var position = 0
         var waiting = self[keyPath: senders]
         self[keyPath: senders] = []
+        let bodyBytesMax = min(limits.frameBodyBytesMax, max(Self.frameBodyBytesMin, bytesMax))
         while position < waiting.count, output.count < bytesMax {
             let id = waiting[position]
             position += 1
-            if produceFrame(id, into: &output) { waiting.append(id) }
+            if produceFrame(id, into: &output, bodyBytesMax: bodyBytesMax) { waiting.append(id) }
         }
         self[keyPath: senders] = Array(waiting[position...]) + self[keyPath: senders]
     }
 
     /// Sends one frame of a stream; true if it has more to send now.
-    private mutating func produceFrame(_ id: StreamID, into output: inout [UInt8]) -> Bool {
+    private mutating func produceFrame(_ id: StreamID, into output: inout [UInt8], bodyBytesMax: Int) -> Bool {
         guard let index = streams.index(forKey: id) else { return false }
-        let count = min(
-            streams.values[index].queue.count, Int(streams.values[index].sendCredit), limits.frameBodyBytesMax)
+        let count = min(streams.values[index].queue.count, Int(streams.values[index].sendCredit), bodyBytesMax)
         if count > 0 {
             YamuxHeader(.data, streamID: id.raw, length: UInt32(count)).append(to: &output)
             _ = streams.values[index].queue.move(atMost: count, into: &output)

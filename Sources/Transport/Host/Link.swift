@@ -45,6 +45,11 @@ final class Link {
     /// Reused buffer of bytes for the socket.
     var output: [UInt8] = []
     var isFlushScheduled = false
+    /// How fast the socket takes bytes, which bounds what may wait in it.
+    var sendRate = SendRate()
+    /// Whether it stands in the queue for the host's upload, and whether reading waits for its download.
+    var isPaced = false
+    var isReadingPaused = false
     /// Another connection to the peer took over at this moment: no new streams here.
     var retiredAt: Moment?
     /// Why the connection ended, once it has; the socket may still be open to send the last bytes.
@@ -74,7 +79,12 @@ final class RequestCall {
     let body: [UInt8]
     let responseBytesMax: Int
     let continuation: CheckedContinuation<Result<[UInt8], RequestError>, Never>
+    /// Takes the response's bytes as they come, on the loop's thread; nil: they are collected in `response`.
+    let sink: (@Sendable ([UInt8]) -> Void)?
     var response: [UInt8] = []
+    var receivedBytes = 0
+    /// Bytes that the peer may still send of this response and that the download cap has paid for.
+    var prepaidBytes = 0
     var progressAt: Moment
     /// Where it runs, once it does.
     var link: Link?
@@ -82,6 +92,7 @@ final class RequestCall {
 
     init(
         id: UInt64, peer: PeerID, protocolName: String, body: [UInt8], responseBytesMax: Int, at now: Moment,
+        sink: (@Sendable ([UInt8]) -> Void)?,
         continuation: CheckedContinuation<Result<[UInt8], RequestError>, Never>
     ) {
         self.id = id
@@ -89,6 +100,7 @@ final class RequestCall {
         self.protocolName = protocolName
         self.body = body
         self.responseBytesMax = responseBytesMax
+        self.sink = sink
         self.continuation = continuation
         progressAt = now
     }

@@ -2,10 +2,6 @@ import PeerNet
 
 /// Connections: accept, authenticate, read, write, close, and the rule that keeps one per peer.
 extension PeerHost {
-    /// Bytes that one write hands to the system.
-    private static let writeBytesMax = 128 << 10
-    /// Writes in a row before other sockets get their turn.
-    private static let writesInARow = 4
     /// How long a closed connection may take to hand over its last bytes.
     private static let lingerTimeout: Duration = .seconds(1)
     /// Two connections to a peer this close together crossed; later, the newer one replaces a dead one.
@@ -29,7 +25,7 @@ extension PeerHost {
     /// Starts the protocols on a connected socket.
     @discardableResult
     func startLink(_ handle: StreamHandle, address: Multiaddr, expectedPeer: PeerID?, isOutbound: Bool) -> Link {
-        handle.tuneForLatency()
+        handle.tuneForLatency(unsentBytesMax: SendRate().unsentBytes)
         var protocols: [String: StreamPriority] = [:]
         for name in messageProtocols.keys { protocols[name] = .control }
         for name in requestProtocols.keys { protocols[name] = .bulk }
@@ -65,6 +61,7 @@ extension PeerHost {
     private func didRead(_ bytes: UnsafeRawBufferPointer, on id: UInt64) {
         guard let link = links[id] else { return }
         count(link, received: bytes.count)
+        chargeDownload(bytes.count, on: link)
         guard link.closeReason == nil else { return }
         link.connection.receive(bytes, at: Loop.now)
         update(link)
@@ -79,6 +76,8 @@ extension PeerHost {
     private func didWrite(_ written: Int, on id: UInt64) {
         guard let link = links[id] else { return }
         count(link, sent: written)
+        link.sendRate.accepted(written)
+        link.sendRate.unblocked(at: Loop.now)
         scheduleFlush(link)
     }
 
@@ -98,39 +97,7 @@ extension PeerHost {
         if link.timer.deadline.map({ deadline < $0 }) ?? true { link.timer.set(deadline) }
     }
 
-    /// Flushes a link once the jobs at hand are done, so that what they write leaves in one piece.
-    func scheduleFlush(_ link: Link) {
-        guard !link.isFlushScheduled, !link.handle.isWriting else { return }
-        link.isFlushScheduled = true
-        loop.whenIdle {
-            link.isFlushScheduled = false
-            self.flush(link)
-        }
-    }
-
-    private func flush(_ link: Link) {
-        guard links[link.id] != nil else { return }
-        for _ in 0..<Self.writesInARow {
-            guard !link.handle.isWriting, !link.handle.isClosing else { break }
-            link.output.removeAll(keepingCapacity: true)
-            link.connection.produce(into: &link.output, bytesMax: Self.writeBytesMax, at: Loop.now)
-            guard !link.output.isEmpty else { break }
-            count(link, sent: link.handle.write(link.output))
-        }
-        if link.output.capacity > 4 * Self.writeBytesMax { link.output = [] }
-        for event in link.connection.takeEvents() { handle(event, on: link) }
-        gossipFlushed(link)
-        guard !link.handle.isWriting else { return }
-        if link.connection.hasOutput {
-            scheduleFlush(link)
-        } else if let reason = link.closeReason {
-            // Everything is out. A goodbye is followed by the end of our direction, and by the socket's close when the
-            // peer has read it: closing at once could reset the connection and lose what is on its way.
-            if case .local = reason, link.peer != nil { link.handle.shutdownWriting() } else { finishClosing(link) }
-        }
-    }
-
-    private func count(_ link: Link, sent: Int = 0, received: Int = 0) {
+    func count(_ link: Link, sent: Int = 0, received: Int = 0) {
         totalTraffic.bytesSent += UInt64(sent)
         totalTraffic.bytesReceived += UInt64(received)
         link.traffic.bytesSent += UInt64(sent)
@@ -169,7 +136,7 @@ extension PeerHost {
         scheduleFlush(link)
     }
 
-    private func finishClosing(_ link: Link) {
+    func finishClosing(_ link: Link) {
         guard links.removeValue(forKey: link.id) != nil else { return }
         if let peer = link.peer { keepTraffic(of: link, peer) }
         link.handle.close()
@@ -259,7 +226,7 @@ extension PeerHost {
 
     // MARK: Events of a connection
 
-    private func handle(_ event: Connection.Event, on link: Link) {
+    func handle(_ event: Connection.Event, on link: Link) {
         switch event {
         case .secured(let peer): linkSecured(link, peer)
         case .identified(let record):

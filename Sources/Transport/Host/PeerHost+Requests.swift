@@ -10,15 +10,18 @@ extension PeerHost {
     // MARK: Asking
 
     /// Opens a stream, sends `body`, half-closes, and collects the response. Cancelling the task resets the stream.
+    /// With a `sink` the response is not collected but handed over piece by piece, on the loop's thread, which must not
+    /// be held up; the result is then empty.
     package func request(
-        _ body: [UInt8], to peer: PeerID, on name: String, responseBytesMax: Int
+        _ body: [UInt8], to peer: PeerID, on name: String, responseBytesMax: Int,
+        sink: (@Sendable ([UInt8]) -> Void)? = nil
     ) async throws(RequestError) -> [UInt8] {
         let id = newID()
         let result: Result<[UInt8], RequestError> = await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
                 let call = RequestCall(
                     id: id, peer: peer, protocolName: name, body: body, responseBytesMax: responseBytesMax,
-                    at: Loop.now, continuation: continuation)
+                    at: Loop.now, sink: sink, continuation: continuation)
                 enqueue(call)
             }
         } onCancel: {
@@ -34,10 +37,11 @@ extension PeerHost {
         }
         guard !Task.isCancelled else { return call.continuation.resume(returning: .failure(.cancelled)) }
         calls[call.id] = call
-        if entry.runningRequests < limits.outboundRequestsMax {
+        if entry.runningRequests < limits.outboundRequestsMax, caps.mayStart(call, at: Loop.now) {
             start(call, of: entry)
         } else if entry.waitingRequests.count < limits.waitingRequestsMax {
             entry.waitingRequests.append(call)
+            setPacing(at: Loop.now)
         } else {
             calls[call.id] = nil
             call.continuation.resume(returning: .failure(.tooManyWaiting))
@@ -46,7 +50,7 @@ extension PeerHost {
 
     private func start(_ call: RequestCall, of entry: PeerEntry) {
         let link = entry.link
-        let window = min(call.responseBytesMax, Self.responseWindowBytes)
+        let window = min(call.responseBytesMax, Self.responseWindowBytes, caps.responseWindowBytesMax)
         guard
             let stream = link.connection.openStream(
                 call.protocolName, priority: .control, windowBytes: window, at: Loop.now)
@@ -55,6 +59,7 @@ extension PeerHost {
             return call.continuation.resume(returning: .failure(.tooManyWaiting))
         }
         entry.runningRequests += 1
+        caps.prepay(call, windowBytes: window)
         call.link = link
         call.stream = stream
         call.progressAt = Loop.now
@@ -65,19 +70,25 @@ extension PeerHost {
     }
 
     func receivedResponse(_ bytes: [UInt8], of call: RequestCall, _ stream: StreamID, on link: Link, at now: Moment) {
-        guard bytes.count <= call.responseBytesMax - call.response.count else {
+        guard bytes.count <= call.responseBytesMax - call.receivedBytes else {
             link.uses[stream] = nil
             link.connection.reset(stream)
             return finish(call, .failure(.responseTooLarge(bytesMax: call.responseBytesMax)))
         }
         call.progressAt = now
-        call.response += bytes
-        link.connection.consume(bytes.count, of: stream, at: now)
+        call.receivedBytes += bytes.count
+        if let sink = call.sink { sink(bytes) } else { call.response += bytes }
+        if caps.withholds(bytes.count, of: call) {
+            servePacedDownload(at: now)
+        } else {
+            link.connection.consume(bytes.count, of: stream, at: now)
+        }
     }
 
     /// Ends a request once, and lets the next one that waits start.
     func finish(_ call: RequestCall, _ result: Result<[UInt8], RequestError>) {
         guard calls.removeValue(forKey: call.id) != nil else { return }
+        caps.settle(call)
         call.continuation.resume(returning: result)
         guard let entry = entries[call.peer] else { return }
         if call.stream == nil {
@@ -90,10 +101,11 @@ extension PeerHost {
 
     func startWaitingRequests(of entry: PeerEntry) {
         while entry.runningRequests < limits.outboundRequestsMax, !entry.waitingRequests.isEmpty,
-            entry.link.closeReason == nil
+            entry.link.closeReason == nil, caps.mayStart(entry.waitingRequests[0], at: Loop.now)
         {
             start(entry.waitingRequests.removeFirst(), of: entry)
         }
+        setPacing(at: Loop.now)
     }
 
     private func cancelRequest(_ id: UInt64) { abandonRequest(id, .cancelled) }

@@ -14,7 +14,7 @@ package actor PeerHost {
 
     /// This host's peer id.
     package nonisolated let peerID: PeerID
-    package nonisolated let loop = Loop.shared
+    package nonisolated let loop: Loop
     package nonisolated var unownedExecutor: UnownedSerialExecutor { loop.asUnownedSerialExecutor() }
 
     let identity: Identity
@@ -53,6 +53,9 @@ package actor PeerHost {
     /// Tasks of this host: answers to requests, and dials. `stop()` cancels and awaits them.
     var tasks: [UInt64: Task<Void, Never>] = [:]
 
+    /// The user's caps, and who waits for them.
+    var caps: TrafficCaps
+
     // Events.
     var events: [HostEvent] = []
     var eventsTaken = 0
@@ -67,10 +70,12 @@ package actor PeerHost {
     var heldCredit: [(link: Link, stream: StreamID, count: Int)] = []
 
     /// Prepares a host; nothing is opened before `start()`.
-    package init(identity: Identity, configuration: PeerHostConfiguration) {
+    package init(identity: Identity, configuration: PeerHostConfiguration, loop: Loop = .shared) {
         self.identity = identity
         self.configuration = configuration
+        self.loop = loop
         peerID = identity.peerID
+        caps = TrafficCaps(configuration, at: Loop.now)
     }
 
     func newID() -> UInt64 {
@@ -95,6 +100,10 @@ package actor PeerHost {
         openHandles += 1
         housekeeping = TimerHandle(on: loop) { self.keepHouse() }
         housekeeping?.set(Loop.now + Self.housekeepingInterval)
+        if caps.isActive {
+            openHandles += 1
+            caps.timer = TimerHandle(on: loop) { self.servePaced() }
+        }
         return boundAddresses
     }
 
@@ -130,6 +139,8 @@ package actor PeerHost {
         stopGossip()
         stopKademlia()
         stopLocalDiscovery()
+        caps.timer?.close { self.handleClosed() }
+        caps.timer = nil
         for task in tasks.values { task.cancel() }
         for handle in connecting.values { handle.close() }
         for link in links.values.sorted(by: { $0.id < $1.id }) { close(link, .local("this node is stopping")) }
@@ -141,6 +152,8 @@ package actor PeerHost {
         state = .stopped
         dials = [:]
         heldCredit = []
+        caps.pacedLinks = []
+        caps.pausedLinks = []
         eventWaiter?.resume(returning: nil)
         eventWaiter = nil
     }

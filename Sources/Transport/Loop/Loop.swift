@@ -37,7 +37,8 @@ package final class Loop: SerialExecutor, @unchecked Sendable {
     /// Rounds of jobs between two polls, so that jobs that create jobs cannot keep sockets waiting.
     private static let roundsMax = 8
 
-    private init() {
+    /// Starts a further loop with its thread, for good: only for measurements whose two sides must not share a core.
+    package init() {
         _ = sodium_init()
         signal(SIGPIPE, SIG_IGN)  // libuv writes with write(2); a peer's reset must be an error, not a signal.
         uv = .allocate(capacity: 1)

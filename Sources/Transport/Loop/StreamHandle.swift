@@ -13,6 +13,8 @@ final class StreamHandle {
     var onEnd: ((String?) -> Void)?
     /// A write that could not be done at once is done (its bytes).
     var onWritten: ((Int) -> Void)?
+    /// Most bytes of one read.
+    var readBytesMax = Int.max
     /// A listener has a connection to accept.
     var onConnection: (() -> Void)?
     /// The handle is closed and freed.
@@ -61,17 +63,35 @@ final class StreamHandle {
     /// Whether libuv's status says that the address is taken.
     static func isAddressInUse(_ status: CInt) -> Bool { status == UV_EADDRINUSE.rawValue }
 
-    /// Bytes that the system may hold unsent, so that control messages do not queue behind a full socket buffer.
-    private static let unsentBytesMax: CInt = 128 << 10
+    /// Bytes that the system holds unsent before it takes no more, as last set.
+    private(set) var unsentBytesMax = 0
 
     /// TCP without delay for small writes, with a short queue of unsent bytes. Failures cost only latency.
-    func tuneForLatency() {
+    func tuneForLatency(unsentBytesMax: Int) {
         uv_tcp_nodelay(tcp, 1)
+        limitUnsent(to: unsentBytesMax)
+    }
+
+    /// Bounds the unsent bytes in the socket, which control messages must queue behind.
+    func limitUnsent(to bytesMax: Int) {
+        unsentBytesMax = bytesMax
+        // TCP_NOTSENT_LOWAT; Glibc's module does not carry the name.
+        setOption(25, CInt(clamping: bytesMax))
+    }
+
+    /// Makes a test's socket behave like one of an Ethernet path that buffers little: segments of `segmentBytes`, and at
+    /// most about `receiveBytes` taken before they are read. Before `listen` or `connect`.
+    func limitSegments(to segmentBytes: Int, receiveBytes: Int) {
+        setOption(CInt(TCP_MAXSEG), CInt(clamping: segmentBytes))
+        var value = CInt(clamping: receiveBytes)
+        uv_recv_buffer_size(handle, &value)
+    }
+
+    private func setOption(_ name: CInt, _ value: CInt) {
         var descriptor: uv_os_fd_t = -1
         guard uv_fileno(handle, &descriptor) == 0 else { return }
-        var value = Self.unsentBytesMax
-        // TCP_NOTSENT_LOWAT; Glibc's module does not carry the name.
-        setsockopt(descriptor, CInt(IPPROTO_TCP), 25, &value, socklen_t(MemoryLayout<CInt>.size))
+        var value = value
+        setsockopt(descriptor, CInt(IPPROTO_TCP), name, &value, socklen_t(MemoryLayout<CInt>.size))
     }
 
     // MARK: Listening
@@ -101,7 +121,7 @@ final class StreamHandle {
             { handle, _, buffer in
                 guard let owner = StreamHandle.of(handle?.pointee.data) else { return }
                 buffer?.pointee.base = owner.loop.readBuffer.baseAddress?.assumingMemoryBound(to: CChar.self)
-                buffer?.pointee.len = owner.loop.readBuffer.count
+                buffer?.pointee.len = min(owner.loop.readBuffer.count, owner.readBytesMax)
             },
             { handle, count, buffer in
                 guard let owner = StreamHandle.of(handle?.pointee.data), !owner.isClosing else { return }

@@ -1,0 +1,190 @@
+import PeerNet
+
+/// Measures one connection between two hosts of this process, each with a loop, and so a core, of its own.
+package actor ConnectionBench {
+    /// What one connection carried.
+    package struct Throughput: Sendable {
+        /// Bytes of the responses, per second.
+        package var bytesPerSecond: Double
+    }
+
+    /// What a shaped link carried, and how heartbeats fared meanwhile.
+    package struct Shaped: Sendable {
+        /// Bytes of the response, per second, after the first seconds.
+        package var bytesPerSecond: Double
+        /// The path's one-way delay, as heartbeats found it while nothing else was sent.
+        package var pathDelay: Duration
+        /// What heartbeats took beyond that, sorted: those in the direction of the response, and those against it.
+        package var extraDelays: [Duration]
+        package var extraDelaysBack: [Duration]
+        /// The last round trip that the connection measured by itself.
+        package var roundTrip: Duration?
+    }
+
+    private static let bulk = "/atoll/bench/bulk/1.0.0"
+    private static let heartbeat = "/atoll/bench/heartbeat/1.0.0"
+    private static let heartbeatInterval: Duration = .milliseconds(50)
+
+    private let giver: PeerHost
+    private let taker: PeerHost
+    private let loops: [Loop]
+    private let received = ByteCounter()
+
+    /// Prepares two hosts; the caps are the giver's for upload and the taker's for download.
+    package init(uploadBytesPerSecond: Int? = nil, downloadBytesPerSecond: Int? = nil) {
+        let loops = [Loop(), Loop()]
+        self.loops = loops
+        let loopback = Multiaddr(ipBytes: [127, 0, 0, 1], tcpPort: 0)
+        var configuration = PeerHostConfiguration(
+            listenAddresses: [loopback].compactMap { $0 }, agentVersion: "atoll/bench")
+        configuration.uploadBytesPerSecond = uploadBytesPerSecond
+        giver = PeerHost(identity: Self.identity(), configuration: configuration, loop: loops[0])
+        configuration = PeerHostConfiguration(listenAddresses: [], agentVersion: "atoll/bench")
+        configuration.downloadBytesPerSecond = downloadBytesPerSecond
+        taker = PeerHost(identity: Self.identity(), configuration: configuration, loop: loops[1])
+    }
+
+    private static func identity() -> Identity {
+        guard let identity = Identity(seed: Entropy.bytes(32)) else { preconditionFailure("32 bytes are a seed") }
+        return identity
+    }
+
+    /// Starts both hosts and connects them; through a relay if a shape is given.
+    private func join(_ shape: LinkShape?) async throws(TransportError) -> ShapedRelay? {
+        // Reused for every response: what is measured is the connection, not the making of bytes.
+        let piece = [UInt8](repeating: 7, count: 64 << 10)
+        let block = [UInt8](repeating: 7, count: shape == nil ? Self.blockBytes : 0)
+        await giver.serve(Self.bulk, requestBytesMax: 1) { _, request in
+            request == [0] ? .bytes(block) : .pieces { piece }
+        }
+        for host in [giver, taker] { await host.acceptMessages(on: Self.heartbeat, messageBytesMax: 8) }
+        var addresses = try await giver.start()
+        _ = try await taker.start()
+        var relay: ShapedRelay?
+        if let shape, let target = addresses.first {
+            let started = ShapedRelay(to: target, shape: shape, loop: Loop())
+            addresses = [try await started.start()]
+            relay = started
+        }
+        _ = try await taker.connect(to: addresses.map { $0.encapsulating(p2p: giver.peerID) })
+        return relay
+    }
+
+    // MARK: Throughput
+
+    /// Length of one response, and how many are under way at once on the connection.
+    private static let blockBytes = 16 << 20
+    private static let requestsAtOnce = 4
+
+    /// Fetches responses over one connection for so long; once per bench.
+    package func throughput(for duration: Duration) async throws(TransportError) -> Throughput {
+        _ = try await join(nil)
+        let (taker, received, peer) = (taker, received, giver.peerID)
+        // Cancelled and awaited below.
+        let fetchers = (0..<Self.requestsAtOnce).map { _ in
+            Task {
+                while !Task.isCancelled {
+                    _ = try await taker.request(
+                        [0], to: peer, on: Self.bulk, responseBytesMax: Self.blockBytes,
+                        sink: { received.add($0.count) })
+                }
+            }
+        }
+        await pause(.milliseconds(300))
+        let (start, before) = (Loop.now, received.count)
+        await pause(duration)
+        let bytes = received.count - before
+        let seconds = (Loop.now - start).inSeconds
+        for fetcher in fetchers { fetcher.cancel() }
+        for fetcher in fetchers { _ = await fetcher.result }
+        await giver.stop()
+        await taker.stop()
+        return Throughput(bytesPerSecond: Double(bytes) / seconds)
+    }
+
+    // MARK: A shaped link
+
+    /// Sends one endless response over a shaped link, and heartbeats both ways beside it; once per bench.
+    package func shaped(
+        _ shape: LinkShape, settling: Duration, for duration: Duration, progress: @Sendable (String) -> Void
+    ) async throws(TransportError) -> Shaped {
+        let relay = try await join(shape)
+        let (giver, taker, received) = (giver, taker, received)
+        let (there, back) = (DelayLog(), DelayLog())
+        // Cancelled or ended by stop(), and awaited below.
+        let listeners = [Task { await Self.listen(taker, there) }, Task { await Self.listen(giver, back) }]
+        let beating = Task {
+            while !Task.isCancelled {
+                await giver.send(Self.timeStamp(), to: taker.peerID, on: Self.heartbeat)
+                await taker.send(Self.timeStamp(), to: giver.peerID, on: Self.heartbeat)
+                try await Task.sleep(for: Self.heartbeatInterval)
+            }
+        }
+        progress("measuring the path")
+        await pause(.milliseconds(500) + shape.oneWayDelay * 4)
+        let idle = there.take().sorted()
+        _ = back.take()
+        let fetching = Task {
+            _ = try await taker.request(
+                [1], to: giver.peerID, on: Self.bulk, responseBytesMax: .max, sink: { received.add($0.count) })
+        }
+        await pause(settling)
+        let (start, before) = (Loop.now, received.count)
+        await pause(duration)
+        let rate = Double(received.count - before) / (Loop.now - start).inSeconds
+        let roundTrip = await taker.peers().first?.roundTripTime
+        beating.cancel()
+        fetching.cancel()
+        _ = await beating.result
+        _ = await fetching.result
+        await giver.stop()
+        await taker.stop()
+        await relay?.stop()
+        for listener in listeners { await listener.value }
+        let path = idle.isEmpty ? shape.oneWayDelay : idle[idle.count / 2]
+        return Shaped(
+            bytesPerSecond: rate, pathDelay: path, extraDelays: there.take().map { $0 - path }.sorted(),
+            extraDelaysBack: back.take().map { $0 - path }.sorted(), roundTrip: roundTrip)
+    }
+
+    private static func timeStamp() -> [UInt8] {
+        withUnsafeBytes(of: Loop.now.nanoseconds.littleEndian) { Array($0) }
+    }
+
+    private static func listen(_ host: PeerHost, _ log: DelayLog) async {
+        while let event = await host.next() {
+            guard case .message(_, _, let bytes) = event, bytes.count == 8 else { continue }
+            let sent = bytes.withUnsafeBytes { UInt64(littleEndian: $0.loadUnaligned(as: UInt64.self)) }
+            log.add(Loop.now - Moment(nanoseconds: sent))
+        }
+    }
+
+    private func pause(_ duration: Duration) async {
+        // Nobody cancels the bench but the end of the process.
+        try? await Task.sleep(for: duration)
+    }
+}
+
+/// A count of bytes that two threads touch. @unchecked Sendable: `total` is touched under `lock` only.
+private final class ByteCounter: @unchecked Sendable {
+    private let lock = Lock()
+    private var total = 0
+
+    var count: Int { lock.withLock { total } }
+    func add(_ count: Int) { lock.withLock { total += count } }
+}
+
+/// Delays that one task adds and another takes. @unchecked Sendable: `delays` is touched under `lock` only.
+private final class DelayLog: @unchecked Sendable {
+    private let lock = Lock()
+    private var delays: [Duration] = []
+
+    func add(_ delay: Duration) { lock.withLock { delays.append(delay) } }
+
+    func take() -> [Duration] {
+        lock.withLock {
+            defer { delays = [] }
+            return delays
+        }
+    }
+}
