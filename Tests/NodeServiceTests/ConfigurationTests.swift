@@ -10,7 +10,9 @@ import Testing
             domains: [
                 .init(name: "notes", globs: ["/home/me/**/*.txt", "a \"quoted\" \\ path"], weight: 2.5),
                 .init(name: "code", globs: ["/usr/include/*.h"]),
-            ])
+            ],
+            upload: BitRate("20Mbit/s"), download: BitRate(bytesPerSecond: 1_234_567))
+        #expect(configuration.upload?.bytesPerSecond == 2_500_000)
         #expect(try NodeConfiguration.parse(configuration.yaml(), name: "config.yaml") == configuration)
         let empty = NodeConfiguration()
         #expect(try NodeConfiguration.parse(empty.yaml(), name: "config.yaml") == empty)
@@ -22,7 +24,8 @@ import Testing
         ("- a\n- b", "expected keys and values"), ("domains: [{globs: [a]}]", "needs a 'name'"),
         ("domains: [{name: a}]", "needs 'globs'"), ("domains: [{name: a, globs: [b], wait: 2}]", "unknown key 'wait'"),
         ("domains: [{name: a, globs: [b]}, {name: a, globs: [c]}]", "same name"), ("threads: [", "config.yaml"),
-        ("threads: 1\nthreads: 2", "config.yaml"),
+        ("threads: 1\nthreads: 2", "config.yaml"), ("upload: 20", "'upload'"), ("download: 20 Mb/s", "'download'"),
+        ("upload: 1 kbit/s", "64 kbit/s"), ("upload: -1 Mbit/s", "'upload'"), ("upload: [1 Mbit/s]", "'upload'"),
     ])
     func `a mistake in a configuration is named`(text: String, expected: String) throws {
         let problem = #expect(throws: YAMLProblem.self) { try NodeConfiguration.parse(text, name: "config.yaml") }

@@ -177,9 +177,9 @@ import Testing
         #expect(output(&session, bytesMax: 1).count == 12 + 1024)
         // Bulk that must wait lets control pass.
         session.write([3], to: control)
-        var bytes: [UInt8] = []
-        session.produce(into: &bytes, bytesMax: 1 << 20, includingBulk: false)
-        #expect(bytes.count == 13)
+        var urgent: [UInt8] = []
+        session.produce(into: &urgent, bytesMax: 1 << 20, includingBulk: false)
+        #expect(urgent.count == 13)
         #expect(session.hasOutput() && !session.hasOutput(includingBulk: false))
     }
 

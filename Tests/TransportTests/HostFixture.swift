@@ -2,12 +2,14 @@ import PeerNet
 import Transport
 
 /// A host on loopback with an identity made from one byte.
-func makeHost(_ seed: UInt8, limits: HostLimits = HostLimits()) -> PeerHost {
+func makeHost(
+    _ seed: UInt8, limits: HostLimits = HostLimits(), _ adjust: (inout PeerHostConfiguration) -> Void = { _ in }
+) -> PeerHost {
     let identity = Identity(seed: [UInt8](repeating: seed, count: 32))!
-    return PeerHost(
-        identity: identity,
-        configuration: PeerHostConfiguration(
-            listenAddresses: [try! Multiaddr("/ip4/127.0.0.1/tcp/0")], agentVersion: "atoll/test", limits: limits))
+    var configuration = PeerHostConfiguration(
+        listenAddresses: [try! Multiaddr("/ip4/127.0.0.1/tcp/0")], agentVersion: "atoll/test", limits: limits)
+    adjust(&configuration)
+    return PeerHost(identity: identity, configuration: configuration)
 }
 
 extension PeerHost {

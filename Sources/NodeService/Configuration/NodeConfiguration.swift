@@ -24,12 +24,20 @@ package struct NodeConfiguration: Equatable, Sendable {
     package var threads: Int
     /// The node's text.
     package var domains: [Domain]
+    /// Caps on what the node sends and receives, all peers together; nil: none.
+    package var upload: BitRate?
+    package var download: BitRate?
 
     /// Wraps the fields.
-    package init(listen: String? = nil, threads: Int = 0, domains: [Domain] = []) {
+    package init(
+        listen: String? = nil, threads: Int = 0, domains: [Domain] = [], upload: BitRate? = nil,
+        download: BitRate? = nil
+    ) {
         self.listen = listen
         self.threads = threads
         self.domains = domains
+        self.upload = upload
+        self.download = download
     }
 
     /// Reads `config.yaml`; unknown and misspelt keys are errors.
@@ -38,6 +46,8 @@ package struct NodeConfiguration: Equatable, Sendable {
         var configuration = NodeConfiguration()
         configuration.listen = try mapping.string("listen")
         configuration.threads = try mapping.integer("threads", in: 0...1024) ?? 0
+        configuration.upload = try mapping.rate("upload")
+        configuration.download = try mapping.rate("download")
         for var entry in try mapping.mappings("domains") ?? [] {
             guard let name = try entry.string("name"), !name.isEmpty else {
                 throw YAMLProblem(description: "every entry of 'domains' needs a 'name'")
@@ -67,6 +77,10 @@ package struct NodeConfiguration: Equatable, Sendable {
 
             # Training threads; 0 takes one per core.
             threads: \(threads)
+
+            # Most that this node sends and receives, all peers together. A little below what the line can do keeps it free.
+            \(upload.map { "upload: \($0)" } ?? "# upload: 20 Mbit/s")
+            \(download.map { "download: \($0)" } ?? "# download: 100 Mbit/s")
 
             # What to train on: named domains, each a list of globs (** crosses folders). 'weight' is the share of windows.
             domains:

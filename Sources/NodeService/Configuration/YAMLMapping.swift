@@ -104,6 +104,15 @@ struct YAMLMapping {
         return number
     }
 
+    /// The rate under `key`, nil if absent.
+    mutating func rate(_ key: String) throws(YAMLProblem) -> BitRate? {
+        guard let node = take(key) else { return nil }
+        guard let text = node.scalar?.string, let rate = BitRate(text) else {
+            throw problem(key, node, BitRate.expectation)
+        }
+        return rate
+    }
+
     /// The mapping under `key`, nil if absent.
     mutating func mapping(_ key: String) throws(YAMLProblem) -> YAMLMapping? {
         guard let node = take(key) else { return nil }

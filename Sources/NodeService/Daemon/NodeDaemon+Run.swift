@@ -82,10 +82,11 @@ extension NodeDaemon {
         let asked = try port.map { try InterfaceAddresses.replacingPort(of: wanted, by: $0) } ?? wanted
         let candidates = port == nil ? listenCandidates(asked, home: setup.home) : [asked]
         for (index, candidate) in candidates.enumerated() {
-            let host = PeerHost(
-                identity: setup.identity,
-                configuration: PeerHostConfiguration(
-                    listenAddresses: [candidate], agentVersion: AtollVersion.agent))
+            var hostConfiguration = PeerHostConfiguration(
+                listenAddresses: [candidate], agentVersion: AtollVersion.agent)
+            hostConfiguration.uploadBytesPerSecond = configuration.upload?.bytesPerSecond
+            hostConfiguration.downloadBytesPerSecond = configuration.download?.bytesPerSecond
+            let host = PeerHost(identity: setup.identity, configuration: hostConfiguration)
             let autonat = AutoNATService(
                 agentVersion: AtollVersion.agent, limits: reachabilityLimits(listening: wanted))
             await autonat.attach(to: host)

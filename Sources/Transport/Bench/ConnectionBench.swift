@@ -106,7 +106,7 @@ package actor ConnectionBench {
 
     /// Sends one endless response over a shaped link, and heartbeats both ways beside it; once per bench.
     package func shaped(
-        _ shape: LinkShape, settling: Duration, for duration: Duration, progress: @Sendable (String) -> Void
+        _ shape: LinkShape, settling: Duration, for duration: Duration
     ) async throws(TransportError) -> Shaped {
         let relay = try await join(shape)
         let (giver, taker, received) = (giver, taker, received)
@@ -120,7 +120,6 @@ package actor ConnectionBench {
                 try await Task.sleep(for: Self.heartbeatInterval)
             }
         }
-        progress("measuring the path")
         await pause(.milliseconds(500) + shape.oneWayDelay * 4)
         let idle = there.take().sorted()
         _ = back.take()

@@ -13,9 +13,10 @@ package struct PeerHostConfiguration: Sendable {
     /// The local address that connections are dialed from; nil lets the system choose. Only for a host that does not
     /// listen there.
     package var dialAddress: Multiaddr?
-    /// The user's caps in bytes per second over all connections, everything counted that sockets carry; nil: none.
+    /// The user's cap on what all sockets send, in bytes per second, everything counted that they carry; nil: none.
     /// Brought into the range of `TokenBucket`.
     package var uploadBytesPerSecond: Int?
+    /// The same for what they receive.
     package var downloadBytesPerSecond: Int?
 
     /// Wraps the fields.
