@@ -169,9 +169,10 @@ extension PeerHost {
         guard let timer = caps.timer else { return }
         var wait: Duration?
         if !caps.pacedLinks.isEmpty { wait = caps.upload?.wait(at: now) }
-        if let recovery = caps.download?.wait(at: now), recovery > .zero,
-            !caps.withheld.isEmpty || entries.values.contains(where: { !$0.waitingRequests.isEmpty })
-        {
+        let requestsWait = entries.values.contains {
+            !$0.waitingRequests.isEmpty && $0.runningRequests < limits.outboundRequestsMax
+        }
+        if !caps.withheld.isEmpty || requestsWait, let recovery = caps.download?.wait(at: now) {
             wait = min(wait ?? recovery, recovery)
         }
         if !caps.pausedLinks.isEmpty, let recovery = caps.download?.wait(forLevel: -caps.downloadDebtMax / 2, at: now) {

@@ -89,6 +89,7 @@ extension PeerHost {
     func finish(_ call: RequestCall, _ result: Result<[UInt8], RequestError>) {
         guard calls.removeValue(forKey: call.id) != nil else { return }
         caps.settle(call)
+        setPacing(at: Loop.now)
         call.continuation.resume(returning: result)
         guard let entry = entries[call.peer] else { return }
         if call.stream == nil {
