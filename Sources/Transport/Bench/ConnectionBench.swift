@@ -1,7 +1,11 @@
 import PeerNet
+import Synchronization
 
 /// Measures one connection between two hosts of this process, each with a loop, and so a core, of its own.
 package actor ConnectionBench {
+    package nonisolated let loop = Loop.shared
+    package nonisolated var unownedExecutor: UnownedSerialExecutor { loop.asUnownedSerialExecutor() }
+
     /// What one connection carried.
     package struct Throughput: Sendable {
         /// Bytes of the responses, per second.
@@ -25,23 +29,25 @@ package actor ConnectionBench {
     private static let heartbeat = "/atoll/bench/heartbeat/1.0.0"
     private static let heartbeatInterval: Duration = .milliseconds(50)
 
+    // Loops never end, so all benches share these.
+    private static let giverLoop = Loop()
+    private static let takerLoop = Loop()
+    private static let relayLoop = Loop()
+
     private let giver: PeerHost
     private let taker: PeerHost
-    private let loops: [Loop]
     private let received = ByteCounter()
 
     /// Prepares two hosts; the caps are the giver's for upload and the taker's for download.
     package init(uploadBytesPerSecond: Int? = nil, downloadBytesPerSecond: Int? = nil) {
-        let loops = [Loop(), Loop()]
-        self.loops = loops
         let loopback = Multiaddr(ipBytes: [127, 0, 0, 1], tcpPort: 0)
         var configuration = PeerHostConfiguration(
             listenAddresses: [loopback].compactMap { $0 }, agentVersion: "atoll/bench")
         configuration.uploadBytesPerSecond = uploadBytesPerSecond
-        giver = PeerHost(identity: Self.identity(), configuration: configuration, loop: loops[0])
+        giver = PeerHost(identity: Self.identity(), configuration: configuration, loop: Self.giverLoop)
         configuration = PeerHostConfiguration(listenAddresses: [], agentVersion: "atoll/bench")
         configuration.downloadBytesPerSecond = downloadBytesPerSecond
-        taker = PeerHost(identity: Self.identity(), configuration: configuration, loop: loops[1])
+        taker = PeerHost(identity: Self.identity(), configuration: configuration, loop: Self.takerLoop)
     }
 
     private static func identity() -> Identity {
@@ -62,7 +68,7 @@ package actor ConnectionBench {
         _ = try await taker.start()
         var relay: ShapedRelay?
         if let shape, let target = addresses.first {
-            let started = ShapedRelay(to: target, shape: shape, loop: Loop())
+            let started = ShapedRelay(to: target, shape: shape, loop: Self.relayLoop)
             addresses = [try await started.start()]
             relay = started
         }
@@ -110,19 +116,18 @@ package actor ConnectionBench {
     ) async throws(TransportError) -> Shaped {
         let relay = try await join(shape)
         let (giver, taker, received) = (giver, taker, received)
-        let (there, back) = (DelayLog(), DelayLog())
-        // Cancelled or ended by stop(), and awaited below.
-        let listeners = [Task { await Self.listen(taker, there) }, Task { await Self.listen(giver, back) }]
+        // Ended by stop(), and awaited below.
+        let listeners = [taker, giver].map { host in Task { await Self.listen(host) } }
+        // Cancelled and awaited below.
         let beating = Task {
             while !Task.isCancelled {
                 await giver.send(Self.timeStamp(), to: taker.peerID, on: Self.heartbeat)
                 await taker.send(Self.timeStamp(), to: giver.peerID, on: Self.heartbeat)
-                try await Task.sleep(for: Self.heartbeatInterval)
+                await pause(Self.heartbeatInterval)
             }
         }
         await pause(.milliseconds(500) + shape.oneWayDelay * 4)
-        let idle = there.take().sorted()
-        _ = back.take()
+        let filledAt = Loop.now
         let fetching = Task {
             _ = try await taker.request(
                 [1], to: giver.peerID, on: Self.bulk, responseBytesMax: .max, sink: { received.add($0.count) })
@@ -134,56 +139,60 @@ package actor ConnectionBench {
         let roundTrip = await taker.peers().first?.roundTripTime
         beating.cancel()
         fetching.cancel()
-        _ = await beating.result
+        await beating.value
         _ = await fetching.result
         await giver.stop()
         await taker.stop()
         await relay?.stop()
-        for listener in listeners { await listener.value }
+        let (there, back) = (await listeners[0].value, await listeners[1].value)
+        let idle = there.filter { $0.sentAt < filledAt }.map(\.delay).sorted()
         let path = idle.isEmpty ? shape.oneWayDelay : idle[idle.count / 2]
+        func extra(_ beats: [Heartbeat]) -> [Duration] {
+            beats.filter { $0.sentAt >= filledAt }.map { $0.delay - path }.sorted()
+        }
         return Shaped(
-            bytesPerSecond: rate, pathDelay: path, extraDelays: there.take().map { $0 - path }.sorted(),
-            extraDelaysBack: back.take().map { $0 - path }.sorted(), roundTrip: roundTrip)
+            bytesPerSecond: rate, pathDelay: path, extraDelays: extra(there), extraDelaysBack: extra(back),
+            roundTrip: roundTrip)
+    }
+
+    /// One heartbeat that arrived.
+    private struct Heartbeat: Sendable {
+        var sentAt: Moment
+        var delay: Duration
     }
 
     private static func timeStamp() -> [UInt8] {
         withUnsafeBytes(of: Loop.now.nanoseconds.littleEndian) { Array($0) }
     }
 
-    private static func listen(_ host: PeerHost, _ log: DelayLog) async {
+    private static func listen(_ host: PeerHost) async -> [Heartbeat] {
+        var beats: [Heartbeat] = []
         while let event = await host.next() {
             guard case .message(_, _, let bytes) = event, bytes.count == 8 else { continue }
             let sent = bytes.withUnsafeBytes { UInt64(littleEndian: $0.loadUnaligned(as: UInt64.self)) }
-            log.add(Loop.now - Moment(nanoseconds: sent))
+            let sentAt = Moment(nanoseconds: sent)
+            beats.append(Heartbeat(sentAt: sentAt, delay: Loop.now - sentAt))
         }
+        return beats
     }
 
     private func pause(_ duration: Duration) async {
-        // Nobody cancels the bench but the end of the process.
-        try? await Task.sleep(for: duration)
-    }
-}
-
-/// A count of bytes that two threads touch. @unchecked Sendable: `total` is touched under `lock` only.
-private final class ByteCounter: @unchecked Sendable {
-    private let lock = Lock()
-    private var total = 0
-
-    var count: Int { lock.withLock { total } }
-    func add(_ count: Int) { lock.withLock { total += count } }
-}
-
-/// Delays that one task adds and another takes. @unchecked Sendable: `delays` is touched under `lock` only.
-private final class DelayLog: @unchecked Sendable {
-    private let lock = Lock()
-    private var delays: [Duration] = []
-
-    func add(_ delay: Duration) { lock.withLock { delays.append(delay) } }
-
-    func take() -> [Duration] {
-        lock.withLock {
-            defer { delays = [] }
-            return delays
+        await withCheckedContinuation { continuation in
+            var timer: TimerHandle?
+            timer = TimerHandle(on: loop) {
+                timer?.close()
+                timer = nil
+                continuation.resume()
+            }
+            timer?.set(Loop.now + duration)
         }
     }
+}
+
+/// A count of bytes that two threads touch.
+private final class ByteCounter: Sendable {
+    private let total = Atomic(0)
+
+    var count: Int { total.load(ordering: .relaxed) }
+    func add(_ count: Int) { total.wrappingAdd(count, ordering: .relaxed) }
 }

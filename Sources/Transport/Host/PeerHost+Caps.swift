@@ -14,6 +14,8 @@ struct TrafficCaps {
     var withheld: [(call: RequestCall, count: Int)] = []
     /// Bytes that running responses get before another request starts: as many as the last ones to start took.
     private var owedToResponses = 0
+    /// Which of the peers with waiting requests is the first to start one.
+    var turn = 0
     /// Links that are not read for now.
     var pausedLinks: [Link] = []
 
@@ -157,10 +159,12 @@ extension PeerHost {
     }
 
     private func startPacedRequests(at now: Moment) {
-        // In any order but always the same one, which would starve the last peers.
-        for entry in entries.values.filter({ !$0.waitingRequests.isEmpty }).shuffled() {
+        // Each time from the next peer on, so that none is always the last.
+        let waiting = entries.values.filter { !$0.waitingRequests.isEmpty }.sorted { $0.id < $1.id }
+        caps.turn &+= 1
+        for offset in waiting.indices {
             guard let level = caps.download?.level(at: now), level >= 0 else { return }
-            startWaitingRequests(of: entry)
+            startWaitingRequests(of: waiting[(offset + caps.turn) % waiting.count])
         }
     }
 
