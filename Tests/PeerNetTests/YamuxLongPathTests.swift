@@ -56,7 +56,8 @@ import Testing
         let rate = 12_500_000
         var path = Path(bytesPerSecond: rate, oneWayDelay: .milliseconds(75))
         path.receiver.ping(at: path.now)
-        let stream = try #require(path.receiver.open(priority: .control, windowBytes: 0, at: path.now))
+        let opened = path.receiver.open(priority: .control, windowBytes: 0, at: path.now)
+        let stream = try #require(opened)
         for _ in 0..<600 { try path.step(refill: true) }
         // 256 KiB a round trip would be 14 % of this rate.
         let before = path.received
