@@ -18,8 +18,9 @@ package actor ConnectionBench {
         package var bytesPerSecond: Double
         /// The path's one-way delay, as heartbeats found it while nothing else was sent.
         package var pathDelay: Duration
-        /// What heartbeats took beyond that, sorted: those in the direction of the response, and those against it.
+        /// What heartbeats took beyond that, sorted: those in the direction of the response.
         package var extraDelays: [Duration]
+        /// The same for those against it.
         package var extraDelaysBack: [Duration]
         /// The last round trip that the connection measured by itself.
         package var roundTrip: Duration?

@@ -46,8 +46,16 @@ struct TrafficCaps {
     /// The debt at which sockets are no longer read, whatever they bring.
     var downloadDebtMax: Int { download.map { max($0.bytesPerSecond / 2, 256 << 10) } ?? 0 }
 
-    /// First receive window of a response: what the cap lets through in a long round trip.
-    var responseWindowBytesMax: Int { download.map { max($0.bytesPerSecond / 4, 256 << 10) } ?? .max }
+    /// First receive window of a response: what the cap lets through in two round trips. More would come in bursts.
+    func responseWindowBytesMax(roundTrip: Duration?) -> Int {
+        guard let download else { return .max }
+        let bytes = Double(download.bytesPerSecond) * 2 * min(roundTrip ?? .milliseconds(125), .seconds(1)).inSeconds
+        return max(YamuxLimits.initialWindowBytes, Int(bytes))
+    }
+
+    /// Bound for the unsent bytes of a socket under the upload cap: a system that paces by what it has seen keeps the
+    /// socket as full as it may be.
+    var unsentBytesMax: Int { upload == nil ? .max : max(uploadChunkBytes, 16 << 10) }
 
     private static func chunkBytes(of bucket: TokenBucket?) -> Int {
         guard let bucket else { return chunkBytesRange.upperBound }

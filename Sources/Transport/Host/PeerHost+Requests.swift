@@ -50,7 +50,9 @@ extension PeerHost {
 
     private func start(_ call: RequestCall, of entry: PeerEntry) {
         let link = entry.link
-        let window = min(call.responseBytesMax, Self.responseWindowBytes, caps.responseWindowBytesMax)
+        let window = min(
+            call.responseBytesMax, Self.responseWindowBytes,
+            caps.responseWindowBytesMax(roundTrip: link.connection.roundTrip))
         guard
             let stream = link.connection.openStream(
                 call.protocolName, priority: .control, windowBytes: window, at: Loop.now)

@@ -59,7 +59,8 @@ extension PeerHost {
 
     /// Lets the socket's own queue follow the measured rate.
     private func fitSocket(of link: Link) {
-        let (wanted, present) = (link.sendRate.unsentBytes, link.handle.unsentBytesMax)
+        let wanted = min(link.sendRate.unsentBytes, caps.unsentBytesMax)
+        let present = link.handle.unsentBytesMax
         if wanted * 2 > present * 3 || wanted * 3 < present * 2 { link.handle.limitUnsent(to: wanted) }
     }
 

@@ -13,8 +13,10 @@ package struct SendRate: Sendable {
     private static let unsentTime = 0.010
     /// Link time of one write; up to two of them add to what waits, one taken in whole by a socket that was just not
     /// full, and one that it refused.
-    private static let writeTime = 0.003
-    private static let bytesRange = 2.0 * 1024...128.0 * 1024
+    private static let writeTime = 0.005
+    /// One frame at least: with less, a receiver that delays its acknowledgements sets the rate, not the link, and what
+    /// is measured then makes the next write still smaller.
+    private static let bytesRange = 16.0 * 1024...128.0 * 1024
     /// Shorter spans say more about the clock and the scheduler than about the link.
     private static let spanMin = 0.002
     /// Spans of this length count half.

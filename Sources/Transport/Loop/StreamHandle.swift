@@ -79,13 +79,12 @@ final class StreamHandle {
         setOption(25, CInt(clamping: bytesMax))
     }
 
-    /// Makes a test's socket behave like one of an Ethernet path that buffers little: segments of `segmentBytes`, and at
-    /// most about `receiveBytes` taken before they are read. Before `listen` or `connect`.
-    func limitSegments(to segmentBytes: Int, receiveBytes: Int) {
-        setOption(CInt(TCP_MAXSEG), CInt(clamping: segmentBytes))
-        var value = CInt(clamping: receiveBytes)
-        uv_recv_buffer_size(handle, &value)
-    }
+    /// Makes TCP cut segments as on a path with a smaller packet size. Before `listen` or `connect`.
+    func limitSegments(to bytes: Int) { setOption(CInt(TCP_MAXSEG), CInt(clamping: bytes)) }
+
+    /// Bounds what the other side may send ahead of the reader, once connected. The receive buffer stays as it is: one
+    /// that is itself so small advertises no window at all while short segments fill it.
+    func limitReceiveWindow(to bytes: Int) { setOption(CInt(TCP_WINDOW_CLAMP), CInt(clamping: bytes)) }
 
     private func setOption(_ name: CInt, _ value: CInt) {
         var descriptor: uv_os_fd_t = -1

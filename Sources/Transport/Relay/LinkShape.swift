@@ -33,12 +33,12 @@ struct ShapedQueue {
     private var departure: Moment = .zero
     /// Bytes at the bottleneck, on the way, and arrived but not taken.
     private(set) var count = 0
-    /// Bytes that are cut off together: a millisecond of the link.
+    /// Bytes that are cut off together: whole segments, about a millisecond of the link.
     private let pieceBytes: Int
 
     init(_ shape: LinkShape) {
         self.shape = shape
-        pieceBytes = max(LinkShape.segmentBytes, Int(shape.bytesPerSecond / 1000))
+        pieceBytes = max(1, Int(shape.bytesPerSecond / 1000) / LinkShape.segmentBytes) * LinkShape.segmentBytes
     }
 
     /// Bytes to take at once, so that the bottleneck's queue does not overshoot by much.

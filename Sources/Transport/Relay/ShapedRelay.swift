@@ -13,9 +13,6 @@ package actor ShapedRelay {
     private var listener: StreamHandle?
     private var pairs: [ObjectIdentifier: RelayedPair] = [:]
 
-    /// Most bytes that the system takes beyond the shaped queue.
-    private static let receiveBytes = 16 << 10
-
     /// Prepares a relay to a TCP address of this machine.
     package init(to target: Multiaddr, shape: LinkShape, loop: Loop) {
         self.target = target
@@ -33,7 +30,7 @@ package actor ShapedRelay {
             handle.close()
             throw refused
         }
-        handle.limitSegments(to: LinkShape.segmentBytes, receiveBytes: Self.receiveBytes)
+        handle.limitSegments(to: LinkShape.segmentBytes)
         guard handle.listen(backlog: 16) == 0, let bound = SocketAddress(of: handle, remote: false)?.multiaddr else {
             handle.close()
             throw refused
@@ -56,15 +53,25 @@ package actor ShapedRelay {
         guard listener.accept(into: near), let far = StreamHandle(.tcp, on: loop), let address = targetAddress else {
             return near.close()
         }
+        let shape = shape
         let pair = RelayedPair(near, far, shape: shape, loop: loop)
         let id = ObjectIdentifier(pair)
         pairs[id] = pair
         pair.onClosed = { self.pairs[id] = nil }
+        // Bound first, because there is no socket to set an option of before.
+        if let local = SocketAddress(ipBytes: [127, 0, 0, 1], port: 0), local.withSockaddr({ far.bind(to: $0) }) == 0 {
+            far.limitSegments(to: LinkShape.segmentBytes)
+        }
         far.connect(to: address) { status in
             guard status == 0 else { return pair.close() }
-            far.limitSegments(to: LinkShape.segmentBytes, receiveBytes: Self.receiveBytes)
+            for handle in [near, far] { handle.limitReceiveWindow(to: Self.windowBytes(of: shape)) }
             pair.start()
         }
+    }
+
+    /// What the system takes beyond the shaped queue: 5 ms of the link, and enough segments to keep TCP going.
+    private static func windowBytes(of shape: LinkShape) -> Int {
+        max(24 << 10, Int(min(shape.bytesPerSecond, 1e10) * 0.005))
     }
 
     private var targetAddress: SocketAddress? {
