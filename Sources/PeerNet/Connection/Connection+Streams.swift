@@ -15,7 +15,7 @@ extension Connection {
             case application
             /// We asked who the peer is, or the peer pushed it.
             case identify(IdentifyCollector)
-            /// We answered identify.
+            /// We answered identify, or pushed it.
             case identifyAnswer
             /// We ping: what must come back, what came, and when we sent it.
             case ping(expected: [UInt8], received: [UInt8], sentAt: Moment)
@@ -80,6 +80,20 @@ extension Connection {
         }
         pingStream = stream
         muxer.write(payload, to: stream)
+    }
+
+    /// Changes what this side says of itself and serves, and pushes that to the peer (`/ipfs/id/push/1.0.0`); a peer that
+    /// is not authenticated yet will ask anyway.
+    package mutating func announce(
+        _ record: IdentifyRecord, protocols: [String: StreamPriority], at now: Moment
+    ) {
+        configuration.ownRecord = record
+        configuration.protocols = protocols
+        guard
+            let stream = openChannel(Self.identifyPushProtocol, purpose: .identifyAnswer, priority: .control, at: now)
+        else { return }
+        muxer.write(ownIdentify(), to: stream)
+        muxer.finish(stream)
     }
 
     // MARK: Channels
@@ -159,7 +173,11 @@ extension Connection {
 
     private mutating func acceptChannel(_ stream: StreamID, at now: Moment) {
         let negotiating = channels.values.count { if case .answering = $0.owner { true } else { false } }
-        guard negotiating < ConnectionLimits.negotiatingInboundMax else { return muxer.reset(stream) }
+        guard negotiating < ConnectionLimits.negotiatingInboundMax else {
+            muxer.reset(stream)
+            do throws(Violation) { try muxer.countRefusal(at: now) } catch { end(.violation(error)) }
+            return
+        }
         channels[stream] = Channel(owner: .answering(MultistreamListener()), isInbound: true)
         setDeadline(now + ConnectionLimits.negotiationTimeout, of: stream)
     }
@@ -231,8 +249,9 @@ extension Connection {
         if case .agreed(let purpose) = channel.owner {
             switch purpose {
             case .application: events.append(.streamOpened(stream, protocol: name, isInbound: false))
-            case .identify, .ping: setDeadline(now + ConnectionLimits.exchangeTimeout, of: stream)
-            case .identifyAnswer, .pingAnswer, .refused: break
+            case .identify, .identifyAnswer, .ping:
+                setDeadline(now + ConnectionLimits.exchangeTimeout, of: stream)
+            case .pingAnswer, .refused: break
             }
             return
         }

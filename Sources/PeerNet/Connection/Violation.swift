@@ -39,6 +39,8 @@ package enum Violation: Error, Hashable, Sendable {
     case yamuxCreditOverflow(stream: UInt32)
     /// yamux: data after the sender's own FIN.
     case yamuxDataAfterFinish(stream: UInt32)
+    /// yamux: streams opened without end although each was reset.
+    case yamuxStreamsTooMany(refusedMax: Int)
     /// yamux: streams opened without end while the answers are not read.
     case yamuxWaitingFramesTooMany(max: Int)
 }

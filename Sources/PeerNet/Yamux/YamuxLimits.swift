@@ -4,6 +4,9 @@ package struct YamuxLimits: Hashable, Sendable {
     package static let initialWindowBytes = 256 << 10
     /// Streams the peer may have open; one more is reset. Below rust's 512, so that any peer lives with ours.
     package var inboundStreamsMax = 256
+    /// Streams beyond it that are reset within `refusalPeriod`; one more ends the session.
+    package var refusedStreamsMax = 1024
+    static let refusalPeriod: Duration = .seconds(10)
     /// Streams this side may have open; one more is refused to the caller.
     package var outboundStreamsMax = 256
     /// Frames that wait for the socket while the peer opens further streams; one more ends the session.

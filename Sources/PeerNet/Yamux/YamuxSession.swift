@@ -22,6 +22,8 @@ struct YamuxSession: Sendable {
     private var lastRemoteID: UInt32 = 0
     private var inboundCount = 0
     private var outboundCount = 0
+    private var refusedCount = 0
+    private var refusedSince = Moment.zero
     private var grantedBytes = 0
     /// What happened since the caller last emptied it.
     var events: [Event] = []
@@ -359,6 +361,15 @@ struct YamuxSession: Sendable {
         }
     }
 
+    /// Counts a stream that was one too many. A peer whose streams are reset slows down; one that goes on is hostile.
+    mutating func countRefusal(at now: Moment) throws(Violation) {
+        if now - refusedSince >= YamuxLimits.refusalPeriod { (refusedCount, refusedSince) = (0, now) }
+        refusedCount += 1
+        guard refusedCount <= limits.refusedStreamsMax else {
+            throw .yamuxStreamsTooMany(refusedMax: limits.refusedStreamsMax)
+        }
+    }
+
     private mutating func finishRemote(_ id: StreamID) {
         guard let index = streams.index(forKey: id), !streams.values[index].remoteFinished else { return }
         streams.values[index].remoteFinished = true
@@ -382,7 +393,7 @@ struct YamuxSession: Sendable {
         }
         guard inboundCount < limits.inboundStreamsMax else {
             waitingResets.append(id)
-            return
+            return try countRefusal(at: now)
         }
         inboundCount += 1
         streams[id] = YamuxStream(priority: .control, isInbound: true, at: now)

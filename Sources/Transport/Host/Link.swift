@@ -1,3 +1,4 @@
+import Glibc
 import PeerNet
 
 /// One TCP connection of a host: socket, protocol state and what its streams are for. Owned by the host's actor.
@@ -54,8 +55,9 @@ final class Link {
     var retiredAt: Moment?
     /// Why the connection ended, once it has; the socket may still be open to send the last bytes.
     var closeReason: CloseReason?
-    /// Who waits for authentication (a dial).
-    var securedWaiter: CheckedContinuation<Result<PeerID, CloseReason>, Never>?
+    /// Whom to tell once that it is authenticated, or ended before (a dial).
+    var onSecured: ((Result<PeerID, CloseReason>) -> Void)?
+    var offences = OffenceCount()
     var pingWaiters: [CheckedContinuation<Duration?, Never>] = []
 
     init(
@@ -119,10 +121,44 @@ final class PeerEntry {
     var runningRequests = 0
     var waitingRequests: [RequestCall] = []
     var identify: IdentifyRecord?
+    /// Whether an event that tells `identify` waits for the consumer: it will tell the newest.
+    var identifyEventWaits = false
+    /// What this node wanted from the peer lately.
+    var use = RecentUse()
 
     init(id: PeerID, link: Link) {
         self.id = id
         self.link = link
+    }
+}
+
+/// Bytes that this node wanted from a peer, where older ones count less.
+struct RecentUse {
+    private static let halfLifeSeconds = 300.0
+    private var bytes = 0.0
+    private var countedAt = Moment.zero
+
+    mutating func add(_ count: Int, at now: Moment) {
+        bytes = value(at: now) + Double(count)
+        countedAt = now
+    }
+
+    func value(at now: Moment) -> Double {
+        bytes == 0 ? 0 : bytes / Glibc.exp2((now - countedAt).inSeconds / Self.halfLifeSeconds)
+    }
+}
+
+/// What a peer asked for beyond its limits, minute by minute.
+struct OffenceCount {
+    private static let period: Duration = .seconds(60)
+    private var count = 0
+    private var since = Moment.zero
+
+    /// Counts an offence; gives how many there were in this minute.
+    mutating func add(_ weight: Int, at now: Moment) -> Int {
+        if now - since >= Self.period { (count, since) = (0, now) }
+        count += weight
+        return count
     }
 }
 

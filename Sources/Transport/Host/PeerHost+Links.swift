@@ -11,37 +11,37 @@ extension PeerHost {
 
     func acceptConnection(from listener: StreamHandle) {
         guard let handle = makeHandle() else { return }
-        let pending = links.values.count { !$0.isOutbound && $0.peer == nil }
-        guard listener.accept(into: handle), state == .running, links.count < limits.connectionsMax,
-            pending < limits.pendingInboundConnectionsMax,
+        // Nothing but the handle, which libuv needs to take the connection at all, is spent on one that is refused.
+        guard listener.accept(into: handle), state == .running, !isConsumerBehind,
+            links.count + connecting.count < limits.connectionsMax,
             let address = SocketAddress(of: handle, remote: true)?.multiaddr
         else {
             handle.close()
             return
         }
-        startLink(handle, address: address, expectedPeer: nil, isOutbound: false)
+        let id = newID()
+        switch gate.admit(id, from: address, isExempt: isVouchedFor(address), at: Loop.now) {
+        case .admitted: break
+        case .admittedInPlace(let victim):
+            if let link = links[victim] { close(link, .local("it said nothing, and others wait")) }
+        case .refused:
+            handle.close()
+            return
+        }
+        startLink(handle, id: id, address: address, expectedPeer: nil, isOutbound: false)
     }
 
     /// Starts the protocols on a connected socket.
     @discardableResult
-    func startLink(_ handle: StreamHandle, address: Multiaddr, expectedPeer: PeerID?, isOutbound: Bool) -> Link {
+    func startLink(
+        _ handle: StreamHandle, id: UInt64, address: Multiaddr, expectedPeer: PeerID?, isOutbound: Bool
+    ) -> Link {
         handle.tuneForLatency(unsentBytesMax: SendRate().unsentBytes)
-        var protocols: [String: StreamPriority] = [:]
-        for name in messageProtocols.keys { protocols[name] = .control }
-        for name in requestProtocols.keys { protocols[name] = .bulk }
-        for name in gossipProtocols + kademliaProtocols { protocols[name] = .control }
-        for name in sessionProtocols.keys { protocols[name] = .control }
-        var record = IdentifyRecord()
-        record.agentVersion = configuration.agentVersion
-        record.protocolVersion = configuration.protocolVersion
-        record.listenAddresses = announcedAddresses()
-        record.signedRecord = signedRecord(of: record.listenAddresses)
         let connection = Connection(
             configuration: .init(
-                identity: identity, isDialer: isOutbound, expectedPeer: expectedPeer, protocols: protocols,
-                ownRecord: record, remoteAddress: address),
+                identity: identity, isDialer: isOutbound, expectedPeer: expectedPeer, protocols: servedProtocols(),
+                ownRecord: identifyRecord(), remoteAddress: address),
             secrets: .init(staticKey: Entropy.bytes(32), ephemeralKey: Entropy.bytes(32)), at: Loop.now)
-        let id = newID()
         openHandles += 1
         let timer = TimerHandle(on: loop) { self.timerFired(of: id) }
         let link = Link(
@@ -122,8 +122,8 @@ extension PeerHost {
         link.closeReason = reason
         let deadline = Loop.now + Self.lingerTimeout
         link.timer.set(deadline)
-        link.securedWaiter?.resume(returning: .failure(reason))
-        link.securedWaiter = nil
+        link.onSecured?(.failure(reason))
+        link.onSecured = nil
         for waiter in link.pingWaiters { waiter.resume(returning: nil) }
         link.pingWaiters = []
         let uses = link.uses
@@ -138,6 +138,7 @@ extension PeerHost {
 
     func finishClosing(_ link: Link) {
         guard links.removeValue(forKey: link.id) != nil else { return }
+        gate.closed(link.id)
         if let peer = link.peer { keepTraffic(of: link, peer) }
         link.handle.close()
         link.timer.close { self.handleClosed() }
@@ -150,6 +151,8 @@ extension PeerHost {
         let now = Loop.now
         link.peer = peer
         link.securedAt = now
+        gate.authenticated(link.id)
+        book.seen(peer, unixTime: Self.unixTime())
         if let entry = entries[peer] {
             if isPreferred(link, to: entry.link, for: peer, at: now) {
                 retire(entry.link, of: entry, at: now)
@@ -160,11 +163,17 @@ extension PeerHost {
             }
         } else {
             entries[peer] = PeerEntry(id: peer, link: link)
-            dials[peer] = nil
             emit(.connected(peer, addresses: link.isOutbound ? [link.remoteAddress] : []))
         }
-        link.securedWaiter?.resume(returning: .success(peer))
-        link.securedWaiter = nil
+        link.onSecured?(.success(peer))
+        link.onSecured = nil
+        connectionMade(to: peer)
+        while let entry = entries[peer], entry.retiring.count >= limits.connectionsPerPeerMax,
+            let oldest = entry.retiring.first
+        {
+            close(oldest, .local("the peer has too many connections"))
+        }
+        trimConnections(at: now)
     }
 
     /// Which of two connections to a peer stays. Both sides come to the same answer: of connections that crossed, the
@@ -230,9 +239,7 @@ extension PeerHost {
         switch event {
         case .secured(let peer): linkSecured(link, peer)
         case .identified(let record):
-            guard let peer = link.peer else { return }
-            entries[peer]?.identify = record
-            emit(.identified(peer, record))
+            if let peer = link.peer { identified(peer, record, on: link) }
         case .streamOpened(let stream, let name, let isInbound):
             if isInbound { streamAccepted(stream, name, on: link) }
         case .streamData(let stream, let bytes): received(bytes, stream, on: link)

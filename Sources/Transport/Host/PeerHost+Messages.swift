@@ -2,9 +2,10 @@ package import PeerNet
 
 /// One-way control messages, ping, and what the host reports about its peers.
 extension PeerHost {
-    /// Accepts one-way messages of at most `messageBytesMax` bytes on `name`. Call before `start()`.
+    /// Accepts one-way messages of at most `messageBytesMax` bytes on `name`. Peers that are connected are told.
     package func acceptMessages(on name: String, messageBytesMax: Int) {
         messageProtocols[name] = messageBytesMax
+        isAnnouncementDue = true
     }
 
     /// Queues a message on the long-lived stream of (peer, protocol), opening it first if needed.
@@ -30,6 +31,7 @@ extension PeerHost {
             close(link, .local("the peer does not take its messages: \(waiting) bytes wait"))
             return false
         }
+        entry.use.add(message.count, at: Loop.now)
         scheduleFlush(link)
         return true
     }

@@ -79,6 +79,7 @@ extension PeerHost {
         }
         call.progressAt = now
         call.receivedBytes += bytes.count
+        entries[call.peer]?.use.add(bytes.count, at: now)
         if let sink = call.sink { sink(bytes) } else { call.response += bytes }
         if caps.withholds(bytes.count, of: call) {
             servePacedDownload(at: now)
@@ -126,14 +127,16 @@ extension PeerHost {
     // MARK: Answering
 
     /// Answers requests of at most `requestBytesMax` bytes on `name`; nil closes the stream without bytes.
-    /// `handler` runs on the default executor. Call before `start()`.
+    /// `handler` runs on the default executor. Peers that are connected are told.
     package func serve(_ name: String, requestBytesMax: Int, handler: @escaping RequestHandler) {
         requestProtocols[name] = (requestBytesMax, handler)
+        isAnnouncementDue = true
     }
 
     func acceptRequest(_ stream: StreamID, _ name: String, bytesMax: Int, on link: Link) {
         guard max(link.servedStreams.count, link.answering) < limits.servedRequestsMax else {
-            return link.connection.reset(stream)
+            link.connection.reset(stream)
+            return offended(link, weight: 1, "it sends more requests than are served at once")
         }
         link.servedStreams.insert(stream)
         link.uses[stream] = .requestIn(name, body: [], bytesMax: bytesMax, startedAt: Loop.now)
@@ -146,7 +149,7 @@ extension PeerHost {
         guard bytes.count <= bytesMax - body.count else {
             link.connection.reset(stream)
             link.servedStreams.remove(stream)
-            return
+            return offended(link, weight: 4, "its requests are too long")
         }
         link.uses[stream] = .requestIn(name, body: body + bytes, bytesMax: bytesMax, startedAt: startedAt)
         link.connection.consume(bytes.count, of: stream, at: now)
@@ -211,7 +214,10 @@ extension PeerHost {
             for (stream, use) in link.uses {
                 switch use {
                 case .requestIn(_, _, _, let startedAt):
-                    if startedAt < oldest { abandonServed(stream, on: link) }
+                    if startedAt < oldest {
+                        abandonServed(stream, on: link)
+                        offended(link, weight: 4, "its requests do not end")
+                    }
                 case .responding(let waiter, let queuedBytes, let progressAt):
                     let queued = link.connection.queuedBytes(of: stream)
                     if queued != queuedBytes || queued == 0 {
@@ -219,12 +225,19 @@ extension PeerHost {
                     } else if progressAt < oldest {
                         abandonServed(stream, on: link)
                         waiter?.resume(returning: false)
+                        if queued > 0 { offended(link, weight: 4, "it does not take the answers to its requests") }
                     }
                 case .messagesOut, .messagesIn, .requestOut, .gossipOut, .gossipIn, .kademliaOut, .kademliaIn, .session:
                     break
                 }
             }
         }
+    }
+
+    /// Counts what a peer asked beyond its limits; whoever goes on like that is dropped.
+    func offended(_ link: Link, weight: Int, _ what: String) {
+        guard link.offences.add(weight, at: Loop.now) > limits.offencesMax else { return }
+        close(link, .local("the peer asks for too much: \(what)"))
     }
 
     private func abandonServed(_ stream: StreamID, on link: Link) {

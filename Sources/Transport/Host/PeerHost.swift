@@ -45,9 +45,24 @@ package actor PeerHost {
     var entries: [PeerID: PeerEntry] = [:]
     var pastTraffic: [PeerID: Traffic] = [:]
     var totalTraffic = Traffic()
-    var dials: [PeerID: DialState] = [:]
+    /// Dials in the background that are wanted, and addresses that are being dialed.
+    var wantedDials: [PeerID: WantedDial] = [:]
+    var runningDials: [UInt64: RunningDial] = [:]
     /// Sockets that are not connected yet.
     var connecting: [ObjectIdentifier: StreamHandle] = [:]
+    var book = AddressBook()
+    var gate: InboundGate
+    var protectedPeers: Set<PeerID> = []
+    /// Hosts at which protected peers are known to be; rebuilt when wanted after a change.
+    var vouchedHosts: Set<Multiaddr.Host>?
+
+    // What this host tells of itself.
+    var announced: [Multiaddr] = []
+    var advertised: [Multiaddr] = []
+    var nearGroups: Set<IPGroup> = []
+    var interfacesSeenAt = Moment.zero
+    /// Whether peers are to be told anew.
+    var isAnnouncementDue = false
     /// Requests of this host that run or wait.
     var calls: [UInt64: RequestCall] = [:]
     /// Tasks of this host: answers to requests, and dials. `stop()` cancels and awaits them.
@@ -74,6 +89,7 @@ package actor PeerHost {
         self.identity = identity
         self.configuration = configuration
         self.loop = loop
+        gate = InboundGate(limits: configuration.limits.inbound)
         peerID = identity.peerID
         caps = TrafficCaps(configuration, at: Loop.now)
     }
@@ -97,6 +113,7 @@ package actor PeerHost {
             }
         }
         state = .running
+        lookAtInterfaces(at: Loop.now)
         openHandles += 1
         housekeeping = TimerHandle(on: loop) { self.keepHouse() }
         housekeeping?.set(Loop.now + Self.housekeepingInterval)
@@ -142,6 +159,7 @@ package actor PeerHost {
         caps.timer?.close { self.handleClosed() }
         caps.timer = nil
         for task in tasks.values { task.cancel() }
+        for dial in runningDials.values.sorted(by: { $0.id < $1.id }) { cancel(dial) }
         for handle in connecting.values { handle.close() }
         for link in links.values.sorted(by: { $0.id < $1.id }) { close(link, .local("this node is stopping")) }
         while let (id, task) = tasks.first {
@@ -150,7 +168,7 @@ package actor PeerHost {
         }
         await untilHandlesAreClosed()
         state = .stopped
-        dials = [:]
+        wantedDials = [:]
         heldCredit = []
         caps.pacedLinks = []
         caps.pausedLinks = []
@@ -204,7 +222,9 @@ package actor PeerHost {
     private func keepHouse() {
         guard state == .running else { return }
         let now = Loop.now
-        retryDials(at: now)
+        lookAtInterfaces(at: now)
+        announceIfDue(at: now)
+        startWantedDials(at: now)
         abandonStalledRequests(at: now)
         reopenGossip(at: now)
         abandonLateSessions(at: now)
@@ -231,8 +251,12 @@ package actor PeerHost {
 
     private func takeEvent() -> HostEvent? {
         guard eventsTaken < events.count else { return nil }
-        let event = events[eventsTaken]
+        var event = events[eventsTaken]
         eventsTaken += 1
+        if case .identified(let peer, _) = event, let entry = entries[peer] {
+            entry.identifyEventWaits = false
+            if let newest = entry.identify { event = .identified(peer, newest) }
+        }
         eventBytes -= event.byteCount
         if eventsTaken == events.count || eventsTaken > 1024 {
             events.removeFirst(eventsTaken)

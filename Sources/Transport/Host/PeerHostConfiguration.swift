@@ -33,10 +33,19 @@ package struct PeerHostConfiguration: Sendable {
 
 /// Bounds on what all peers together, and each one, may make a host hold.
 package struct HostLimits: Hashable, Sendable {
-    /// Open connections, half-open ones included; further inbound ones are closed at once.
+    /// Open connections, half-open ones included; further inbound ones are closed at once, and none is dialed.
     package var connectionsMax = 256
-    /// Inbound connections that are not yet authenticated; further ones are closed at once.
-    package var pendingInboundConnectionsMax = 64
+    /// Which inbound connections are let in; what it leaves of `connectionsMax` is room for dials.
+    package var inbound = InboundGate.Limits()
+    /// Beyond so many authenticated connections the least useful ones are closed, until `trimmedConnections` are left.
+    package var connectionsBeforeTrimming = 192
+    package var trimmedConnections = 160
+    /// Connections of one peer, those that another one took over included; beyond it the oldest is closed.
+    package var connectionsPerPeerMax = 4
+    /// Offences of one connection within a minute: requests beyond a limit, and such that never end. One more ends it.
+    package var offencesMax = 256
+    /// Dials that run at once; more wait.
+    package var dialsAtOnceMax = 32
     /// Bytes of control messages that wait for one peer, all protocols together; one more drops the connection.
     package var messageQueueBytesMax = 8 << 20
     /// Events that wait for `next()`; beyond it message streams are not read until the consumer catches up.
@@ -51,7 +60,9 @@ package struct HostLimits: Hashable, Sendable {
     package var servedRequestsMax = 64
     /// A request or a response that shows no progress for this long is abandoned.
     package var stallTimeout: Duration = .seconds(60)
-    /// Time for resolving a name and connecting one address.
+    /// Time for resolving a name.
+    package var resolveTimeout: Duration = .seconds(5)
+    /// Time for connecting one address.
     package var connectTimeout: Duration = .seconds(15)
 
     /// The defaults.

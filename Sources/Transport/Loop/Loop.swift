@@ -8,7 +8,7 @@ import PeerNet
 /// Handles belong to the loop's thread; everything that touches them is isolated to an actor on the loop, so there are no
 /// locks around them.
 ///
-/// @unchecked Sendable: `uv`, `readBuffer`, `local` and `deferred` are touched on the loop's thread only, `remote` only
+/// @unchecked Sendable: `uv`, `readBuffer`, `openQuestions`, `local` and `deferred` are touched on the loop's thread only, `remote` only
 /// under `lock`, `thread` is set once under `lock` before anything reads it, and `uv_async_send` may be called anywhere.
 ///
 /// Jobs run for the serial executor alone: tasks do not prefer the loop. If they are run for a task executor too, every
@@ -23,6 +23,8 @@ package final class Loop: SerialExecutor, @unchecked Sendable {
     let uv: UnsafeMutablePointer<uv_loop_t>
     /// Loop thread only: where every read callback finds its bytes; they are dealt with before the next read.
     let readBuffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 64 << 10, alignment: 16)
+    /// Loop thread only: names that the system is asked about.
+    var openQuestions = 0
     private let wake: UnsafeMutablePointer<uv_async_t>
     private let prepare: UnsafeMutablePointer<uv_prepare_t>
     private let check: UnsafeMutablePointer<uv_check_t>

@@ -25,6 +25,14 @@ struct SocketAddress {
         }
     }
 
+    /// The address and port of `/ip4|ip6/…/tcp/…`; nil for other shapes.
+    init?(_ address: Multiaddr) {
+        switch address.tcpEndpoint {
+        case (.ip4(let bytes), let port)?, (.ip6(let bytes), let port)?: self.init(ipBytes: bytes, port: port)
+        default: return nil
+        }
+    }
+
     /// Copies what the system gave; nil unless it is IPv4 or IPv6.
     init?(_ address: UnsafePointer<sockaddr>, port: UInt16? = nil) {
         let bytes = UnsafeRawPointer(address)
@@ -105,13 +113,22 @@ enum Resolver {
 
     /// Answers kept of one name.
     private static let answersMax = 8
+    /// Questions that may be open: whoever asked may have stopped waiting, but the system goes on.
+    private static let questionsMax = 64
 
     /// Resolves `name` on libuv's thread pool; `done` gets addresses, or the reason why there are none. Loop thread.
     static func resolve(
         _ name: String, family: Multiaddr.Host.Family, port: UInt16, on loop: Loop,
         done: @escaping ([SocketAddress], String?) -> Void
     ) {
-        let question = Question(port: port, done: done)
+        guard loop.openQuestions < questionsMax else {
+            return loop.whenIdle { done([], "too many names are being resolved") }
+        }
+        loop.openQuestions += 1
+        let question = Question(port: port) { addresses, reason in
+            loop.openQuestions -= 1
+            done(addresses, reason)
+        }
         let context = Unmanaged.passRetained(question)
         question.request.pointee.data = context.toOpaque()
         var hints = addrinfo()
@@ -141,7 +158,7 @@ enum Resolver {
             }, name, nil, &hints)
         if status != 0 {
             context.release()
-            loop.whenIdle { done([], StreamHandle.reason(status)) }
+            loop.whenIdle { question.done([], StreamHandle.reason(status)) }
         }
     }
 }
