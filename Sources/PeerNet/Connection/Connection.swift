@@ -252,6 +252,12 @@ package struct Connection: Sendable {
         set { upgrade.listsMuxers = newValue }
     }
 
+    /// Changes our Noise payload before it is sealed, as a forger would.
+    var forgesPayload: (@Sendable (inout [UInt8]) -> Void)? {
+        get { upgrade.forgesPayload }
+        set { upgrade.forgesPayload = newValue }
+    }
+
     /// Puts bytes before the muxer's, as a hostile peer would.
     mutating func sendRaw(_ bytes: [UInt8]) { plainOutput += bytes }
 

@@ -67,6 +67,9 @@ package struct InboundGate: Sendable {
     /// Connections that count now.
     package var count: Int { members.count }
 
+    /// Groups that are remembered.
+    var groupCount: Int { groups.count }
+
     /// A connection arrived; if it is let in, it counts until `closed`.
     ///
     /// - Parameter isExempt: it comes from an address that the owner vouches for, and counts only in the sums.

@@ -61,7 +61,8 @@ package struct DialRace: Sendable {
     /// Starts what is due; also begins the race.
     package mutating func advance(to now: Moment) -> [Action] {
         var actions: [Action] = []
-        for (id, attempt) in running.sorted(by: { $0.key < $1.key }) where attempt.deadline.map({ $0 <= now }) ?? false {
+        for (id, attempt) in running.sorted(by: { $0.key < $1.key }) where attempt.deadline.map({ $0 <= now }) ?? false
+        {
             actions.append(.abandon(id))
             actions += failed(id, at: now)
         }

@@ -17,6 +17,8 @@ struct NoiseUpgrade: Sendable {
     private let muxers: [String]
     /// Whether our payload lists our muxers.
     var listsMuxers = true
+    /// For tests: changes our payload before it is sealed, as a forger would.
+    var forgesPayload: (@Sendable (inout [UInt8]) -> Void)?
     private var handshake: NoiseHandshake
     private var peer: PeerID?
     private var remoteMuxers: [String]?
@@ -47,7 +49,9 @@ struct NoiseUpgrade: Sendable {
             if handshake.isMyTurn {
                 let answer = NoisePayload(
                     identity: identity, staticKey: handshake.localStatic, streamMuxers: listsMuxers ? muxers : nil)
-                output += Self.frame(try handshake.write(payload: answer.bytes))
+                var payload = answer.bytes
+                forgesPayload?(&payload)
+                output += Self.frame(try handshake.write(payload: payload))
             }
             if handshake.isComplete, let peer {
                 let (send, receive, hash) = handshake.split()

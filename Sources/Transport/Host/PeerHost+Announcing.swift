@@ -118,7 +118,9 @@ extension PeerHost {
         let ip4 = all.filter { if case .ip4? = $0.tcpEndpoint?.host { true } else { false } }
         let ip6 = all.filter { address in
             // Link-local addresses mean nothing without their interface.
-            if case .ip6(let bytes)? = address.tcpEndpoint?.host { !(bytes[0] == 0xfe && bytes[1] & 0xc0 == 0x80) } else {
+            if case .ip6(let bytes)? = address.tcpEndpoint?.host {
+                !(bytes[0] == 0xfe && bytes[1] & 0xc0 == 0x80)
+            } else {
                 false
             }
         }

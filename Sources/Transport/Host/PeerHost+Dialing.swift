@@ -73,8 +73,7 @@ extension PeerHost {
         emit(.dialFailed(peer, reason: error.description))
     }
 
-    /// A connection to a peer is there, whoever dialed it: no further address of it is tried. Those that are being
-    /// authenticated go on, because the other side may have settled on one of them (see `isPreferred`).
+    /// A connection to a peer is there, whoever dialed it: no further address of it is tried.
     func connectionMade(to peer: PeerID) {
         if wantedDials[peer]?.isRunning == false { wantedDials[peer] = nil }
         for dial in runningDials.values where dial.peer == peer { stopSeeking(dial) }

@@ -92,10 +92,13 @@ extension PeerHost {
     /// Gives a dial up, because the host stops.
     func cancel(_ dial: RunningDial) { perform(dial.race.cancel(), of: dial) }
 
-    /// Tries no further address; connections that are being authenticated are left to themselves.
+    /// Tries no further address. A connection on which the peer has not said anything cannot be authenticated on its side
+    /// either, and is closed; the others go on, because the peer may have settled on one of them (see `isPreferred`).
     func stopSeeking(_ dial: RunningDial) {
-        for link in dial.links.values { link.onSecured = nil }
-        dial.links = [:]
+        for (attempt, link) in dial.links where link.traffic.bytesReceived > 0 {
+            link.onSecured = nil
+            dial.links[attempt] = nil
+        }
         perform(dial.race.cancel(), of: dial)
     }
 
