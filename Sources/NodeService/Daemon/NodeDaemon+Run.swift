@@ -24,14 +24,16 @@ extension NodeDaemon {
             let logger = makeLogger()
             let bodies = GossipBodies()
             let bootstrap = bootstrap(of: record)
+            let stored = storedPeers(record.folder, logger: logger)
             let (host, autonat, addresses) = try await openHost(
-                setup, configuration: configuration, port: port, bodies: bodies, bootstrap: bootstrap)
+                setup, configuration: configuration, port: port, bodies: bodies, bootstrap: bootstrap,
+                stored: stored)
             let daemon: NodeDaemon
             let control: ControlServer
             do {
                 daemon = try NodeDaemon(
                     setup: setup, host: host, autonat: autonat, logger: logger, listenAddresses: addresses,
-                    bootstrap: bootstrap, bodies: bodies)
+                    bootstrap: firstDials(bootstrap, stored), bodies: bodies)
                 control = ControlServer(path: home.controlSocketPath) { line, reply in
                     await daemon.answer(line, reply: reply)
                 }
@@ -76,7 +78,7 @@ extension NodeDaemon {
 
     private static func openHost(
         _ setup: NodeSetup, configuration: NodeConfiguration, port: UInt16?, bodies: GossipBodies,
-        bootstrap: [PeerAddresses]
+        bootstrap: [PeerAddresses], stored: AddressBook
     ) async throws -> (PeerHost, AutoNATService, [Multiaddr]) {
         let wanted = try NodeHome.listenAddress(configuration.listen ?? defaultListenAddress)
         let asked = try port.map { try InterfaceAddresses.replacingPort(of: wanted, by: $0) } ?? wanted
@@ -89,6 +91,7 @@ extension NodeDaemon {
             let host = PeerHost(identity: setup.identity, configuration: hostConfiguration)
             let autonat = AutoNATService(
                 agentVersion: AtollVersion.agent, limits: reachabilityLimits(listening: wanted))
+            await host.adopt(stored)
             await autonat.attach(to: host)
             await host.serveClock()
             await host.acceptMessages(on: swarmProtocol, messageBytesMax: Limits.messageBytesMax)

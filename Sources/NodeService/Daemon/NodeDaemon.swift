@@ -27,6 +27,8 @@ package actor NodeDaemon {
     private var members: Set<PeerID> = []
     private var latestProgress: TrainingProgress
     private var lastStateSave: Moment
+    /// When the list of peers was last written.
+    var lastPeersSave = Moment.zero
     private var stateSaveIsPending = false
     private var stateSaveInterval: Duration = .seconds(10)
     private var stopping = false
@@ -74,6 +76,8 @@ package actor NodeDaemon {
         case publish([UInt8])
         case dial(PeerID, [Multiaddr])
         case disconnect(PeerID, String)
+        /// Whether the peer's connections are kept when there are too many.
+        case protect(PeerID, Bool)
         case fetch(Digest, byteCount: Int, from: PeerID)
     }
 
@@ -165,6 +169,7 @@ package actor NodeDaemon {
         networkCommands.finish()
         inputs.finish()
         announced.finish()
+        await savePeers()
         await host.stop()
     }
 }
@@ -179,7 +184,7 @@ extension NodeDaemon {
             case .message(let peer, _, let bytes): handle(.received(from: peer, message: bytes))
             case .gossip(let delivery): await received(delivery)
             case .discovered(let contact): await host.dial(contact.peer, at: contact.addresses)
-            case .identified: break
+            case .identified: await savePeersNowAndThen()
             case .dialFailed(let peer, let reason):
                 logger.debug("dial failed", metadata: ["peer": "\(peer.short)", "reason": "\(reason)"])
             }
@@ -230,6 +235,8 @@ extension NodeDaemon {
                 case .publish(let message): await publish(message)
                 case .dial(let peer, let addresses): await host.dial(peer, at: addresses)
                 case .disconnect(let peer, let reason): await host.disconnect(peer, reason: reason)
+                case .protect(let peer, true): await host.protect(peer)
+                case .protect(let peer, false): await host.unprotect(peer)
                 case .fetch(let digest, let byteCount, let peer):
                     group.addTask { await self.fetch(digest, byteCount: byteCount, from: peer) }
                 }
@@ -359,8 +366,12 @@ extension NodeDaemon {
 
     private func note(_ event: NodeCore.Event) {
         switch event {
-        case .memberConnected(let peer): members.insert(peer)
-        case .memberDisconnected(let peer): members.remove(peer)
+        case .memberConnected(let peer):
+            members.insert(peer)
+            networkCommands.add(.protect(peer, true))
+        case .memberDisconnected(let peer):
+            members.remove(peer)
+            networkCommands.add(.protect(peer, false))
         case .cannotPersist(let reason): recordProblem = reason
         case .canPersist: recordProblem = nil
         default: break

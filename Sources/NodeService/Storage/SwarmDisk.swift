@@ -37,6 +37,9 @@ actor SwarmDisk {
         return blobs.read(request.digest, offset: request.offset, byteCountMax: request.byteCountMax)
     }
 
+    /// Replaces the list of peers.
+    func savePeers(_ bytes: [UInt8]) throws { try DurableFile.write(bytes, to: folder.peersPath) }
+
     /// Replaces the local snapshot, atomically: trainer state, progress and bases belong together.
     func saveState(_ sections: [TrainerStateSection], progress: TrainingProgress, bases: [Digest]) throws {
         try LocalState(sections: sections, progress: progress, bases: bases).write(to: folder.statePath)

@@ -18,6 +18,8 @@ struct SwarmFolder: Sendable {
     var invitePath: String { "\(path)/invite" }
     /// Slots, final commits and peers.
     var journalPath: String { "\(path)/journal" }
+    /// Where peers were reached before.
+    var peersPath: String { "\(path)/peers" }
     /// The local snapshot: live values, optimizer state, cursor, progress.
     var statePath: String { "\(path)/state" }
     /// One line of JSON per event.

@@ -168,10 +168,10 @@ extension PeerHost {
         link.onSecured?(.success(peer))
         link.onSecured = nil
         connectionMade(to: peer)
-        while let entry = entries[peer], entry.retiring.count >= limits.connectionsPerPeerMax,
-            let oldest = entry.retiring.first
-        {
-            close(oldest, .local("the peer has too many connections"))
+        if let retiring = entries[peer]?.retiring, retiring.count >= limits.connectionsPerPeerMax {
+            for oldest in retiring.dropLast(limits.connectionsPerPeerMax - 1) {
+                close(oldest, .local("the peer has too many connections"))
+            }
         }
         trimConnections(at: now)
     }

@@ -114,6 +114,7 @@ package actor PeerHost {
         }
         state = .running
         lookAtInterfaces(at: Loop.now)
+        isAnnouncementDue = false
         openHandles += 1
         housekeeping = TimerHandle(on: loop) { self.keepHouse() }
         housekeeping?.set(Loop.now + Self.housekeepingInterval)
