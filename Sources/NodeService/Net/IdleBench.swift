@@ -24,6 +24,7 @@ package enum IdleBench {
     package struct Report: CommandReport {
         /// Peers that stayed connected throughout.
         package var peers: Int
+        /// How long was measured.
         package var seconds: Double
         /// Of one core.
         package var coreShare: Double
@@ -140,7 +141,7 @@ package enum IdleBench {
                 }
             }
             // When the first is disconnected, all are.
-            await group.next()
+            _ = await group.next()
             for host in hosts { await host.stop() }
         }
     }

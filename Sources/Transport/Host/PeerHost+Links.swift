@@ -11,8 +11,10 @@ extension PeerHost {
 
     func acceptConnection(from listener: StreamHandle) {
         guard let handle = makeHandle() else { return }
-        // Nothing but the handle, which libuv needs to take the connection at all, is spent on one that is refused.
-        guard listener.accept(into: handle), state == .running, !isConsumerBehind,
+        // Nothing but the handle, which libuv needs to take the connection at all, is spent on one that is refused. Each
+        // makes events: who comes and goes faster than they are taken has to wait.
+        guard listener.accept(into: handle), state == .running,
+            events.count - eventsTaken < 2 * limits.waitingEventsMax,
             links.count + connecting.count < limits.connectionsMax,
             let address = SocketAddress(of: handle, remote: true)?.multiaddr
         else {

@@ -1,4 +1,3 @@
-import CUV
 import PeerNet
 
 /// A dial that runs: its race, and what its attempts hold.
