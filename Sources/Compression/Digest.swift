@@ -88,10 +88,20 @@ package struct DigestHasher: ~Copyable {
 
     /// Starts an empty, unkeyed hash.
     package init() {
-        let block = UnsafeMutableRawPointer.allocate(
-            byteCount: crypto_generichash_blake2b_statebytes(), alignment: 64)
-        state = OpaquePointer(block)
+        state = Self.allocateState()
         crypto_generichash_blake2b_init(state, nil, 0, Digest.byteCount)
+    }
+
+    /// Starts an empty, unkeyed hash that BLAKE2b's 16 personalization bytes set apart from all others.
+    init(personalization: [UInt8]) {
+        precondition(personalization.count == 16, "BLAKE2b takes 16 bytes of personalization")
+        state = Self.allocateState()
+        crypto_generichash_blake2b_init_salt_personal(state, nil, 0, Digest.byteCount, nil, personalization)
+    }
+
+    private static func allocateState() -> OpaquePointer {
+        OpaquePointer(
+            UnsafeMutableRawPointer.allocate(byteCount: crypto_generichash_blake2b_statebytes(), alignment: 64))
     }
 
     deinit { UnsafeMutableRawPointer(state).deallocate() }
@@ -107,7 +117,16 @@ package struct DigestHasher: ~Copyable {
     }
 
     /// Ends the hash.
-    package consuming func finalize() -> Digest {
+    package consuming func finalize() -> Digest { result() }
+
+    /// Ends the hash and starts an empty, unkeyed one.
+    mutating func finalizeAndRestart() -> Digest {
+        let digest = result()
+        crypto_generichash_blake2b_init(state, nil, 0, Digest.byteCount)
+        return digest
+    }
+
+    private borrowing func result() -> Digest {
         var bytes = [UInt8](repeating: 0, count: Digest.byteCount)
         crypto_generichash_blake2b_final(state, &bytes, bytes.count)
         guard let digest = Digest(bytes: bytes) else { preconditionFailure("BLAKE2b-256 must give 32 bytes") }

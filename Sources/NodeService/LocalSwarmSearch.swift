@@ -87,7 +87,7 @@ struct LocalSwarmSearch {
         // One byte of the charter is proof enough for a search: the whole is checked when it is fetched.
         let request = BlobRequest(digest: wanted, offset: 0, byteCountMax: 1)
         let answer = try? await host.request(
-            request.encoded, to: peer, on: NodeDaemon.blobProtocol, responseBytesMax: 1)
+            request.encoded, to: peer, on: BlobRequest.protocolName, responseBytesMax: 1)
         return answer?.isEmpty == false ? wanted : nil
     }
 }

@@ -169,7 +169,7 @@ package struct SwarmFormation: Sendable {
                 digest: invite.swarmID, offset: 0, byteCountMax: UInt64(Limits.charterBytesMax))
             do {
                 let bytes = try await host.request(
-                    request.encoded, to: peer, on: NodeDaemon.blobProtocol, responseBytesMax: Limits.charterBytesMax)
+                    request.encoded, to: peer, on: BlobRequest.protocolName, responseBytesMax: Limits.charterBytesMax)
                 guard !bytes.isEmpty else {
                     throw UserError(
                         "\(peer) is not in the swarm \(invite.swarmID.short) that the invite names",

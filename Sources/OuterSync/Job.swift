@@ -16,7 +16,7 @@ package struct TrainingShare: Hashable, Sendable {
 
 /// A content-addressed byte string and its size on the wire.
 package struct BlobReference: Hashable, Sendable {
-    /// BLAKE2b-256 of the bytes as they travel.
+    /// What names the bytes as they travel (`BlobTree`).
     package var digest: Digest
     /// Size in bytes; a receiver allocates no more.
     package var byteCount: Int

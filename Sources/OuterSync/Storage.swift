@@ -12,7 +12,7 @@ package struct StorageFailure: Error, Hashable, Sendable {
 package protocol BlobStore {
     /// The bytes with this digest, or nil if they are not here.
     func read(_ digest: Digest) -> [UInt8]?
-    /// Stores bytes durably before it returns, and gives their digest (`Digest(hashing: bytes)`).
+    /// Stores bytes durably before it returns, and gives their digest (`Digest(ofBlob: bytes)`).
     func write(_ bytes: [UInt8]) throws(StorageFailure) -> Digest
 }
 

@@ -13,7 +13,7 @@ package enum TileChunkError: Error, Hashable, Sendable {
 
 /// One tile of a head as bytes: version u32 | count u32 | Theta float32 × count | v float32 × count, all little-endian.
 ///
-/// The chunk's BLAKE2b-256 is the tile's leaf in the head's tree.
+/// The chunk's digest as a blob is the tile's leaf in the head's tree.
 package enum TileChunk {
     /// A decoded chunk.
     package struct Contents: Hashable, Sendable {
@@ -45,7 +45,7 @@ package enum TileChunk {
         var start: [UInt8] = []
         start.append(littleEndian: version)
         start.append(littleEndian: UInt32(theta.count))
-        var hasher = DigestHasher()
+        var hasher = BlobHasher(byteCount: byteCount(ofParameters: theta.count))
         hasher.update(start)
         theta.withUnsafeBytes { hasher.update($0) }
         velocity.withUnsafeBytes { hasher.update($0) }

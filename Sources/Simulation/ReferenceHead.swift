@@ -27,7 +27,7 @@ struct ReferenceHead: Sendable {
             Self.append(UInt32(tile.count), to: &chunk)
             for position in tile.range { Self.append(theta[position].bitPattern, to: &chunk) }
             for position in tile.range { Self.append(velocity[position].bitPattern, to: &chunk) }
-            root += Digest(hashing: chunk).bytes
+            root += Digest(ofBlob: chunk).bytes
         }
         return Digest(hashing: root)
     }

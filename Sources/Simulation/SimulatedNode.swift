@@ -69,6 +69,12 @@ package final class RunningNode {
     var applications: [FragmentIndex: HeadApplication] = [:]
     /// Per fragment the moment at which its job queue is empty.
     var jobsEnd: [FragmentIndex: Moment] = [:]
+    /// The shipped fetching of blobs.
+    var fetcher = BlobFetcher()
+    /// Chunks of blobs that are not complete, in order of arrival.
+    var arriving: [Digest: [Int: [UInt8]]] = [:]
+    /// The last moment for which the fetcher has an event in the queue.
+    var fetcherDeadline: Moment?
     /// Cleared by `.stopTraining`.
     var isTraining = true
     /// Set by `.finished`.

@@ -31,28 +31,30 @@ enum SimulationEvent {
     case jobEnded(Life, Job, Token)
     /// A request for a blob arrives at the server.
     case blobRequested(BlobTransfer)
-    /// A blob's last byte arrives.
+    /// The last byte of an answer arrives.
     case blobArrived(BlobTransfer, [UInt8])
-    /// A blob that arrived is synced.
-    case blobStored(BlobTransfer, [UInt8])
+    /// A blob whose chunks have all arrived is synced.
+    case blobStored(Life, Digest, [UInt8])
     /// A transfer did not work out.
-    case blobFailed(BlobTransfer, reason: String)
+    case blobFailed(BlobTransfer, BlobFetcher.Failure)
+    /// The fetcher of a life waits no longer.
+    case fetcherDue(Life, Moment)
     /// Something breaks or is mended.
     case fault(Fault)
 }
 
-/// A pull of one blob over one connection.
+/// A pull of a part of a blob over one connection.
 struct BlobTransfer {
     /// Who asked, and in which life.
     var asker: Life
     /// Who is asked.
     var server: NodeNumber
-    /// Over which connection.
-    var connection: ConnectionID
+    /// Over which connection; nil: there is none.
+    var connection: ConnectionID?
+    /// The asker's name for it.
+    var id: BlobFetcher.RequestID
     /// For what.
-    var digest: Digest
-    /// Its announced size.
-    var byteCount: Int
+    var request: BlobRequest
 
     /// The way of the request.
     var path: Path { Path(from: asker.node, to: server) }

@@ -11,7 +11,7 @@ extension Simulator {
         case .connected(let peer, _): "connected to \(hexadecimal(peer.publicKey.prefix(4)))"
         case .disconnected(let peer): "disconnected from \(hexadecimal(peer.publicKey.prefix(4)))"
         case .fetched(let digest): "fetched \(digest.short)"
-        case .fetchFailed(let digest, _, let reason): "fetch of \(digest.short) failed: \(reason)"
+        case .fetchFailed(let digest, let reason): "fetch of \(digest.short) failed: \(reason)"
         case .persistFailed(_, let reason): "write failed: \(reason)"
         case .computed(let token, _): "computed \(token.value)"
         case .snapshotTaken(let fragment, let round, let progress):

@@ -27,7 +27,8 @@ extension Simulator {
         case .publish(let message): try publish(message, from: node)
         case .dial(let peer, let addresses): dial(peer, addresses, from: node)
         case .disconnect(let peer, let reason): try drop(peer, reason, by: node)
-        case .fetch(let digest, let byteCount, let peer): fetch(digest, byteCount, from: peer, life)
+        case .fetch(let digest, let byteCount, let peers):
+            try fetch(BlobReference(digest: digest, byteCount: byteCount), from: peers, life, running)
         case .dropBlob(let digest): node.disk.drop(digest)
         case .keepBlobs(let digests):
             let kept = Set(digests)

@@ -3,7 +3,7 @@ import OuterSync
 import PeerNet
 import Swarm
 
-/// Connections, messages and blobs over the virtual network.
+/// Connections and messages over the virtual network.
 extension Simulator {
     // MARK: Connections
 
@@ -35,6 +35,7 @@ extension Simulator {
     private func tellConnected(_ node: SimulatedNode, _ peer: SimulatedNode) throws(InvariantViolation) {
         node.running?.connectedPeers.insert(peer.number)
         try feed(node.life, .connected(peer.identity.peerID, addresses: [peer.address]))
+        try advanceFetcher(node.life) { $0.connected(peer.identity.peerID, at: now) }
     }
 
     /// Ends the connection between the two ends of a path; each end that is up learns of it after its own while.
@@ -52,7 +53,9 @@ extension Simulator {
         guard network.connection(over: path) == nil, let running = running(life),
             running.connectedPeers.remove(path.to) != nil
         else { return }
-        try feed(life, .disconnected(world.identities[path.to.value].peerID))
+        let peer = world.identities[path.to.value].peerID
+        try feed(life, .disconnected(peer))
+        try advanceFetcher(life) { $0.disconnected(peer, at: now) }
     }
 
     func drop(_ peer: PeerID, _ reason: String, by node: SimulatedNode) throws(InvariantViolation) {
@@ -118,64 +121,5 @@ extension Simulator {
         guard network.connection(over: path) == connection, network.isOpen(path), node.running != nil else { return }
         note(node.number, "from \(path.from): \(summary)")
         try feed(node.life, .received(from: world.identities[path.from.value].peerID, message: bytes))
-    }
-
-    // MARK: Blobs
-
-    func fetch(_ digest: Digest, _ byteCount: Int, from peer: PeerID, _ life: Life) {
-        if nodes[life.node.value].disk.blobs[digest] != nil {
-            queue.schedule(.input(life, .fetched(digest)), after: .zero)
-            return
-        }
-        guard let server = world.node(peer), server != life.node,
-            let connection = network.connection(over: Path(from: life.node, to: server))
-        else {
-            let input = NodeCore.Input.fetchFailed(digest, from: peer, reason: "not connected")
-            queue.schedule(.input(life, input), after: .zero)
-            return
-        }
-        let transfer = BlobTransfer(
-            asker: life, server: server, connection: connection, digest: digest, byteCount: byteCount)
-        queue.schedule(.blobRequested(transfer), after: network.latency(over: transfer.path))
-    }
-
-    /// Whether a leg of a transfer gets through; if not, the asker learns by its connection's end or by a timeout.
-    private func isAlive(_ transfer: BlobTransfer, leg: Path) -> Bool {
-        if network.connection(over: leg) == transfer.connection, network.isOpen(leg) { return true }
-        let wait = generator.draw(.milliseconds(10)...(.seconds(10)))
-        queue.schedule(.blobFailed(transfer, reason: "the connection is gone"), after: wait)
-        return false
-    }
-
-    func blobRequested(_ transfer: BlobTransfer) {
-        guard isAlive(transfer, leg: transfer.path) else { return }
-        let back = transfer.path.reversed
-        guard let bytes = nodes[transfer.server.value].disk.blobs[transfer.digest] else {
-            queue.schedule(.blobFailed(transfer, reason: "no such blob"), after: network.latency(over: back))
-            return
-        }
-        guard bytes.count == transfer.byteCount else {
-            queue.schedule(.blobFailed(transfer, reason: "another size"), after: network.latency(over: back))
-            return
-        }
-        queue.schedule(.blobArrived(transfer, bytes), at: network.arrival(ofBulk: bytes.count, over: back, at: now))
-    }
-
-    func blobArrived(_ transfer: BlobTransfer, _ bytes: [UInt8]) {
-        guard running(transfer.asker) != nil, isAlive(transfer, leg: transfer.path.reversed) else { return }
-        queue.schedule(
-            .blobStored(transfer, bytes), after: nodes[transfer.asker.node.value].syncLatency())
-    }
-
-    func blobStored(_ transfer: BlobTransfer, _ bytes: [UInt8]) throws(InvariantViolation) {
-        guard running(transfer.asker) != nil else { return }
-        let server = world.identities[transfer.server.value].peerID
-        do {
-            _ = try nodes[transfer.asker.node.value].disk.write(bytes)
-        } catch {
-            try feed(transfer.asker, .fetchFailed(transfer.digest, from: server, reason: error.reason))
-            return
-        }
-        try feed(transfer.asker, .fetched(transfer.digest))
     }
 }

@@ -160,11 +160,10 @@ package final class Simulator {
             try feed(life, .timerFired(timer))
         case .jobEnded(let life, let job, let token): try jobEnded(life, job, token)
         case .blobRequested(let transfer): blobRequested(transfer)
-        case .blobArrived(let transfer, let bytes): blobArrived(transfer, bytes)
-        case .blobStored(let transfer, let bytes): try blobStored(transfer, bytes)
-        case .blobFailed(let transfer, let reason):
-            let server = world.identities[transfer.server.value].peerID
-            try feed(transfer.asker, .fetchFailed(transfer.digest, from: server, reason: reason))
+        case .blobArrived(let transfer, let bytes): try blobArrived(transfer, bytes)
+        case .blobStored(let life, let digest, let bytes): try blobStored(life, digest, bytes)
+        case .blobFailed(let transfer, let failure): try blobFailed(transfer, failure)
+        case .fetcherDue(let life, let moment): try fetcherDue(life, moment)
         case .fault(let fault): try commit(fault)
         }
     }

@@ -68,7 +68,7 @@ package final class VirtualDisk: BlobStore, HeadStore {
     /// Stores a blob durably.
     package func write(_ bytes: [UInt8]) throws(StorageFailure) -> Digest {
         guard !isFull else { throw StorageFailure(reason: "the virtual disk is full") }
-        let digest = Digest(hashing: bytes)
+        let digest = Digest(ofBlob: bytes)
         blobs[digest] = bytes
         return digest
     }

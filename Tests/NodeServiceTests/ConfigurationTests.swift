@@ -5,7 +5,7 @@ import Testing
 
 @Suite struct ConfigurationTests {
     @Test func `a configuration reads back what it wrote`() throws {
-        let configuration = NodeConfiguration(
+        var configuration = NodeConfiguration(
             listen: "/ip4/127.0.0.1/tcp/0", threads: 3,
             domains: [
                 .init(name: "notes", globs: ["/home/me/**/*.txt", "a \"quoted\" \\ path"], weight: 2.5),
@@ -13,6 +13,9 @@ import Testing
             ],
             upload: BitRate("20Mbit/s"), download: BitRate(bytesPerSecond: 1_234_567))
         #expect(configuration.upload?.bytesPerSecond == 2_500_000)
+        #expect(try NodeConfiguration.parse(configuration.yaml(), name: "config.yaml") == configuration)
+        configuration.serve = BitRate("12.5 Mbit/s")
+        configuration.servePerPeer = BitRate("3 Mbit/s")
         #expect(try NodeConfiguration.parse(configuration.yaml(), name: "config.yaml") == configuration)
         let empty = NodeConfiguration()
         #expect(try NodeConfiguration.parse(empty.yaml(), name: "config.yaml") == empty)
@@ -26,6 +29,7 @@ import Testing
         ("domains: [{name: a, globs: [b]}, {name: a, globs: [c]}]", "same name"), ("threads: [", "config.yaml"),
         ("threads: 1\nthreads: 2", "config.yaml"), ("upload: 20", "'upload'"), ("download: 20 Mb/s", "'download'"),
         ("upload: 1 kbit/s", "64 kbit/s"), ("upload: -1 Mbit/s", "'upload'"), ("upload: [1 Mbit/s]", "'upload'"),
+        ("serve: 0", "'serve'"),
     ])
     func `a mistake in a configuration is named`(text: String, expected: String) throws {
         let problem = #expect(throws: YAMLProblem.self) { try NodeConfiguration.parse(text, name: "config.yaml") }

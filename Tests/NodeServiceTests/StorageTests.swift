@@ -1,3 +1,4 @@
+import Checkpoint
 import Compression
 import Glibc
 import OuterSync
@@ -58,11 +59,69 @@ final class ScratchFolder: Sendable {
         #expect(digest == Digest(hashing: [1, 2, 3, 4]))
         #expect(blobs.read(digest) == [1, 2, 3, 4])
         #expect(blobs.holds(digest, byteCount: 4) && !blobs.holds(digest, byteCount: 3))
-        #expect(blobs.read(digest, offset: 1, byteCountMax: 2) == [2, 3])
-        #expect(blobs.read(digest, offset: 9, byteCountMax: .max) == [])
-        #expect(blobs.read(digest, offset: .max, byteCountMax: 1) == [])
-        blobs.drop(digest)
+        #expect(blobs.claim(digest, byteCount: 4))
+        blobs.drop(digest, askedAt: blobs.moment)
+        #expect(blobs.read(digest) == nil && !blobs.claim(digest, byteCount: 4))
+    }
+
+    @Test func `a drop spares what was needed again after it was asked for`() throws {
+        let blobs = try BlobFolder(opening: folder.path + "/blobs")
+        let digest = try blobs.write([1, 2, 3])
+        // A job has written it and nobody knows yet.
+        blobs.drop(digest, askedAt: blobs.moment)
+        #expect(blobs.read(digest) != nil)
+        #expect(blobs.claim(digest, byteCount: 3))
+        let asked = blobs.moment
+        // Needed again while the drop waits in the queue.
+        #expect(blobs.claim(digest, byteCount: 3))
+        blobs.drop(digest, askedAt: asked)
+        #expect(blobs.read(digest) != nil)
+        blobs.drop(digest, askedAt: blobs.moment)
         #expect(blobs.read(digest) == nil)
+    }
+
+    @Test func `a large blob is kept with its chunk digests`() throws {
+        let blobs = try BlobFolder(opening: folder.path + "/blobs")
+        for extra in [1, 32, 33, BlobTree.chunkByteCount, BlobTree.chunkByteCount + 5] {
+            let bytes = [UInt8](repeating: UInt8(extra & 255), count: BlobTree.chunkByteCount + extra)
+            let digest = try blobs.write(bytes)
+            #expect(digest == Digest(ofBlob: bytes) && blobs.read(digest) == bytes)
+            #expect(blobs.holds(digest, byteCount: bytes.count) && !blobs.holds(digest, byteCount: bytes.count - 1))
+            let file = try #require(blobs.open(digest))
+            #expect(file.byteCount == bytes.count)
+            #expect(file.read(from: bytes.count, count: 1 << 20) == BlobTree.leaves(of: bytes).flatMap(\.bytes))
+        }
+        for size in [BlobTree.chunkByteCount + 1, BlobTree.chunkByteCount + 64, 1 << 40] {
+            #expect(BlobFile.byteCount(ofFile: size) == nil)
+        }
+    }
+
+    @Test func `what is there of a blob is found again, and what was torn is not`() throws {
+        let path = folder.path + "/blobs"
+        let bytes = (0..<3).flatMap { [UInt8](repeating: UInt8($0 + 1), count: BlobTree.chunkByteCount) } + [7]
+        let (leaves, digest) = (BlobTree.leaves(of: bytes), Digest(ofBlob: bytes))
+        func chunk(_ index: Int) -> [UInt8] { Array(bytes[BlobTree.range(ofChunk: index, byteCount: bytes.count)]) }
+        do {
+            let partial = try BlobFolder(opening: path).openPartial(digest, byteCount: bytes.count)
+            #expect(partial.storedLeaves() == nil)
+            try partial.write(leaves)
+            try partial.write(chunk(0), asChunk: 0)
+            try partial.write(Array(chunk(2).dropLast()) + [9], asChunk: 2)
+            try partial.write(chunk(3), asChunk: 3)
+        }
+        let blobs = try BlobFolder(opening: path)
+        #expect(!blobs.holds(digest, byteCount: bytes.count))
+        let partial = try blobs.openPartial(digest, byteCount: bytes.count)
+        #expect(partial.storedLeaves() == leaves && partial.heldChunks(leaves) == [0, 3])
+        // A blob that is being fetched is none of the leftovers.
+        blobs.sweep(keeping: [])
+        for index in [1, 2] { try partial.write(chunk(index), asChunk: index) }
+        try partial.commit()
+        #expect(blobs.read(digest) == bytes && blobs.claim(digest, byteCount: bytes.count))
+        // Of one that nobody needs any more nothing stays.
+        _ = try blobs.openPartial(Digest(hashing: [1]), byteCount: 2 << 20)
+        blobs.drop(Digest(hashing: [1]), askedAt: blobs.moment)
+        #expect(try SystemFiles().list(path) == [digest.description])
     }
 
     @Test func `a sweep deletes what an earlier run left and nothing of this one`() throws {
@@ -81,15 +140,6 @@ final class ScratchFolder: Sendable {
         #expect(blobs.read(forgotten) == nil)
         blobs.sweep(keeping: [])
         #expect(blobs.read(kept) != nil, "one sweep is all that a start has")
-    }
-
-    @Test func `a blob request is 48 bytes and nothing else`() {
-        let request = BlobRequest(digest: Digest(hashing: [5]), offset: 7, byteCountMax: 1 << 40)
-        #expect(request.encoded.count == BlobRequest.byteCount)
-        let decoded = BlobRequest(request.encoded)
-        #expect(decoded?.digest == request.digest && decoded?.offset == 7 && decoded?.byteCountMax == 1 << 40)
-        for count in 0..<BlobRequest.byteCount { #expect(BlobRequest(Array(request.encoded.prefix(count))) == nil) }
-        #expect(BlobRequest(request.encoded + [0]) == nil)
     }
 
     @Test func `a local snapshot comes back whole or not at all`() throws {

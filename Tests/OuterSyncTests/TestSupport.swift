@@ -33,7 +33,7 @@ final class MemoryStore: BlobStore, HeadStore {
 
     func write(_ bytes: [UInt8]) throws(StorageFailure) -> Digest {
         if isFull { throw StorageFailure(reason: "the disk is full") }
-        let digest = Digest(hashing: bytes)
+        let digest = Digest(ofBlob: bytes)
         blobs[digest] = bytes
         return digest
     }

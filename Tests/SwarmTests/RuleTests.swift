@@ -109,20 +109,36 @@ struct BlobShelfTests {
         #expect(!shelf.isHeld(first.digest))
     }
 
-    @Test func everySourceIsTriedInTurnAndThenTheBlobRests() {
+    @Test func everySourceIsNamedOnceAndThenTheBlobRests() {
         var shelf = BlobShelf()
-        shelf.need(first, for: holder, from: peers)
-        for peer in peers {
-            #expect(shelf.nextFetch()?.source == peer)
-            #expect(shelf.nextFetch() == nil)
-            _ = shelf.failed(first.digest)
-        }
+        shelf.need(first, for: holder, from: [peers[0], peers[1]])
+        #expect(shelf.nextFetch()?.sources == [peers[0], peers[1]])
         #expect(shelf.nextFetch() == nil)
-        #expect(shelf.hasFailed(first.digest, sweeps: 1))
+        // Somebody else turns out to hold it while it is on its way.
+        shelf.need(first, for: other, from: [peers[1], peers[2]])
+        #expect(shelf.nextFetch()?.sources == [peers[2]])
+        #expect(shelf.nextFetch() == nil && shelf.inFlight == 1)
+        #expect(shelf.failed(first.digest) == [holder, other])
+        #expect(shelf.nextFetch() == nil && shelf.inFlight == 0 && shelf.hasResting)
+        #expect(shelf.hasFailed(first.digest, sweeps: 1) && !shelf.hasFailed(first.digest, sweeps: 2))
         shelf.wake()
-        #expect(shelf.nextFetch()?.source == peers[0])
-        #expect(shelf.fetched(first.digest) == [holder])
+        #expect(shelf.nextFetch()?.sources == peers)
+        #expect(shelf.fetched(first.digest) == [holder, other])
         #expect(shelf.isHeld(first.digest))
+    }
+
+    @Test func aSourceThatComesTooLateForAFetchStartsTheNext() {
+        var shelf = BlobShelf()
+        shelf.need(first, for: holder, from: [peers[0]])
+        #expect(shelf.nextFetch()?.sources == [peers[0]])
+        shelf.need(first, for: holder, from: [peers[1]])
+        // The failure is on its way before the new source was told.
+        #expect(shelf.failed(first.digest) == [holder])
+        #expect(shelf.nextFetch()?.sources == [peers[1]] && shelf.inFlight == 1)
+        _ = shelf.failed(first.digest)
+        #expect(shelf.nextFetch() == nil && shelf.hasFailed(first.digest, sweeps: 1))
+        // What a fetch has begun goes with the need.
+        #expect(shelf.release(holder) == [first.digest])
     }
 
     @Test func aFetchThatNobodyWaitsForEndsInADrop() {

@@ -315,17 +315,16 @@ final class TestSwarm {
             guard let other = self.node(peer), links.remove(pair(node.number, other.number)) != nil else { return }
             schedule(other, after: 0.001, .input(.disconnected(node.peerID)))
             schedule(node, after: 0.001, .input(.disconnected(peer)))
-        case .fetch(let digest, _, let peer):
+        case .fetch(let digest, _, let peers):
             let has = node.blobs.contains(digest)
-            let other = self.node(peer)
-            let offered = other.map {
+            let offered = peers.compactMap(self.node).contains {
                 $0.isUp && $0.blobs.contains(digest) && links.contains(pair(node.number, $0.number))
             }
-            if has || offered == true {
+            if has || offered {
                 node.blobs.insert(digest)
                 schedule(node, after: has ? 0 : delay(), .input(.fetched(digest)))
             } else {
-                schedule(node, after: delay(), .input(.fetchFailed(digest, from: peer, reason: "not there")))
+                schedule(node, after: delay(), .input(.fetchFailed(digest, reason: "not there")))
             }
         case .dropBlob(let digest): node.blobs.remove(digest)
         case .keepBlobs(let digests): node.blobs.formIntersection(digests)

@@ -27,6 +27,9 @@ package struct NodeConfiguration: Equatable, Sendable {
     /// Caps on what the node sends and receives, all peers together; nil: none.
     package var upload: BitRate?
     package var download: BitRate?
+    /// Caps on the blobs that are sent: to all peers together, and to each; nil: what the links carry.
+    package var serve: BitRate?
+    package var servePerPeer: BitRate?
 
     /// Wraps the fields.
     package init(
@@ -48,6 +51,8 @@ package struct NodeConfiguration: Equatable, Sendable {
         configuration.threads = try mapping.integer("threads", in: 0...1024) ?? 0
         configuration.upload = try mapping.rate("upload")
         configuration.download = try mapping.rate("download")
+        configuration.serve = try mapping.rate("serve")
+        configuration.servePerPeer = try mapping.rate("serve_per_peer")
         for var entry in try mapping.mappings("domains") ?? [] {
             guard let name = try entry.string("name"), !name.isEmpty else {
                 throw YAMLProblem(description: "every entry of 'domains' needs a 'name'")
@@ -81,6 +86,10 @@ package struct NodeConfiguration: Equatable, Sendable {
             # Most that this node sends and receives, all peers together. A little below what the line can do keeps it free.
             \(upload.map { "upload: \($0)" } ?? "# upload: 20 Mbit/s")
             \(download.map { "download: \($0)" } ?? "# download: 100 Mbit/s")
+
+            # Most of that for payloads and snapshots that others fetch: all of them together, and each.
+            \(serve.map { "serve: \($0)" } ?? "# serve: 20 Mbit/s")
+            \(servePerPeer.map { "serve_per_peer: \($0)" } ?? "# serve_per_peer: 5 Mbit/s")
 
             # What to train on: named domains, each a list of globs (** crosses folders). 'weight' is the share of windows.
             domains:

@@ -95,11 +95,7 @@ extension NodeDaemon {
             await autonat.attach(to: host)
             await host.serveClock()
             await host.acceptMessages(on: swarmProtocol, messageBytesMax: Limits.messageBytesMax)
-            let disk = setup.disk
-            await host.serve(blobProtocol, requestBytesMax: BlobRequest.byteCount) { _, bytes in
-                guard let request = BlobRequest(bytes), let answer = await disk.answer(request) else { return nil }
-                return .bytes(answer)
-            }
+            await setup.server.serve(on: host)
             await host.serve(gossipBodyProtocol, requestBytesMax: Digest.byteCount) { _, bytes in
                 guard let digest = Digest(bytes: bytes), let body = await bodies[digest] else { return nil }
                 return .bytes(body)

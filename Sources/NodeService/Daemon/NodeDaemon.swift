@@ -11,8 +11,6 @@ import Transport
 package actor NodeDaemon {
     /// The one-way control messages of a swarm.
     static let swarmProtocol = "/atoll/swarm/1.0.0"
-    /// Blobs by digest and range.
-    static let blobProtocol = "/atoll/blob/1.0.0"
 
     let setup: NodeSetup
     let host: PeerHost
@@ -49,6 +47,7 @@ package actor NodeDaemon {
     private let training: TrainingThread
     private let workshop: SwarmWorkshop
     private let runLog: RunLog
+    private let downloads: BlobDownloads
 
     // One queue per helper keeps its work in the order in which the core asked for it. None is bounded here: what can
     // be in flight is bounded by the core's limits.
@@ -56,6 +55,8 @@ package actor NodeDaemon {
     private let trainingEvents: Queue<TrainingEvent>
     let announced = Queue<(Gossipsub.Delivery, [UInt8])>()
     private let networkCommands = Queue<NetworkCommand>()
+    private let downloadCommands = Queue<DownloadCommand>()
+    private let downloadEvents: Queue<BlobDownloads.Event>
     private let storageCommands = Queue<StorageCommand>()
     private let workshopCommands = Queue<WorkshopCommand>()
     private let stopRequests = Queue<Void>()
@@ -78,13 +79,18 @@ package actor NodeDaemon {
         case disconnect(PeerID, String)
         /// Whether the peer's connections are kept when there are too many.
         case protect(PeerID, Bool)
-        case fetch(Digest, byteCount: Int, from: PeerID)
+    }
+
+    private enum DownloadCommand: Sendable {
+        case fetch(BlobReference, from: [PeerID])
+        case connected(PeerID)
+        case disconnected(PeerID)
     }
 
     private enum StorageCommand: Sendable {
         case persist(DurableRecord, Token)
         case pruneSlots(FragmentIndex, RoundIndex)
-        case dropBlob(Digest)
+        case dropBlob(Digest, askedAt: UInt64)
         case keepBlobs([Digest])
         case saveState([TrainerStateSection], TrainingProgress, bases: [Digest])
     }
@@ -118,6 +124,10 @@ package actor NodeDaemon {
         let trainingEvents = Queue<TrainingEvent>()
         self.inputs = inputs
         self.trainingEvents = trainingEvents
+        let downloadEvents = Queue<BlobDownloads.Event>()
+        self.downloadEvents = downloadEvents
+        downloads = BlobDownloads(
+            folder: setup.blobs, ask: BlobDownloads.asking(host), report: { downloadEvents.add($0) })
         alarms = AlarmThread { inputs.add(.timerFired($0)) }
         runLog = try RunLog(path: setup.folder.runLogPath)
         workshop = SwarmWorkshop(
@@ -140,6 +150,10 @@ package actor NodeDaemon {
             group.addTask { await self.pumpStorage() }
             group.addTask { await self.pumpWorkshop() }
             group.addTask { await self.pumpAnnounced() }
+            group.addTask { await self.pumpDownloadCommands() }
+            group.addTask { await self.pumpDownloadEvents() }
+            group.addTask { await self.downloads.run() }
+            group.addTask { await self.setup.server.run() }
             log("started", ["incarnation": .integer(Int64(clamping: setup.incarnation))])
             handle(.started)
             if !waitsForSwarm { training.resume() }
@@ -169,6 +183,10 @@ package actor NodeDaemon {
         networkCommands.finish()
         inputs.finish()
         announced.finish()
+        downloadCommands.finish()
+        downloadEvents.finish()
+        await downloads.stop()
+        setup.server.stop()
         await savePeers()
         await host.stop()
     }
@@ -179,8 +197,12 @@ extension NodeDaemon {
     private func pumpHost() async {
         while let event = await host.next() {
             switch event {
-            case .connected(let peer, let addresses): handle(.connected(peer, addresses: addresses))
-            case .disconnected(let peer, _): handle(.disconnected(peer))
+            case .connected(let peer, let addresses):
+                downloadCommands.add(.connected(peer))
+                handle(.connected(peer, addresses: addresses))
+            case .disconnected(let peer, _):
+                downloadCommands.add(.disconnected(peer))
+                handle(.disconnected(peer))
             case .message(let peer, _, let bytes): handle(.received(from: peer, message: bytes))
             case .gossip(let delivery): await received(delivery)
             case .discovered(let contact): await host.dial(contact.peer, at: contact.addresses)
@@ -228,37 +250,43 @@ extension NodeDaemon {
     }
 
     private func pumpNetwork() async {
-        await withDiscardingTaskGroup { group in
-            for await command in networkCommands.stream {
-                switch command {
-                case .send(let peer, let message): await host.send(message, to: peer, on: Self.swarmProtocol)
-                case .publish(let message): await publish(message)
-                case .dial(let peer, let addresses): await host.dial(peer, at: addresses)
-                case .disconnect(let peer, let reason): await host.disconnect(peer, reason: reason)
-                case .protect(let peer, true): await host.protect(peer)
-                case .protect(let peer, false): await host.unprotect(peer)
-                case .fetch(let digest, let byteCount, let peer):
-                    group.addTask { await self.fetch(digest, byteCount: byteCount, from: peer) }
-                }
+        for await command in networkCommands.stream {
+            switch command {
+            case .send(let peer, let message): await host.send(message, to: peer, on: Self.swarmProtocol)
+            case .publish(let message): await publish(message)
+            case .dial(let peer, let addresses): await host.dial(peer, at: addresses)
+            case .disconnect(let peer, let reason): await host.disconnect(peer, reason: reason)
+            case .protect(let peer, true): await host.protect(peer)
+            case .protect(let peer, false): await host.unprotect(peer)
             }
         }
     }
 
-    private func fetch(_ digest: Digest, byteCount: Int, from peer: PeerID) async {
-        if await setup.disk.holds(digest, byteCount: byteCount) { return handle(.fetched(digest)) }
-        if peer == setup.identity.peerID { return handle(.fetchFailed(digest, from: peer, reason: "it is not here")) }
-        do {
-            let request = BlobRequest(digest: digest, offset: 0, byteCountMax: UInt64(byteCount))
-            let bytes = try await host.request(
-                request.encoded, to: peer, on: Self.blobProtocol, responseBytesMax: byteCount)
-            guard bytes.count == byteCount, Digest(hashing: bytes) == digest else {
-                let reason = bytes.isEmpty ? "the peer does not hold it" : "the bytes do not match the digest"
-                return handle(.fetchFailed(digest, from: peer, reason: reason))
+    private func pumpDownloadCommands() async {
+        for await command in downloadCommands.stream {
+            switch command {
+            case .fetch(let blob, let peers): await downloads.fetch(blob, from: peers)
+            case .connected(let peer): await downloads.connected(peer)
+            case .disconnected(let peer): await downloads.disconnected(peer)
             }
-            _ = try await setup.disk.store(bytes)
-            handle(.fetched(digest))
-        } catch {
-            handle(.fetchFailed(digest, from: peer, reason: "\(error)"))
+        }
+    }
+
+    private func pumpDownloadEvents() async {
+        for await event in downloadEvents.stream {
+            switch event {
+            case .fetched(let blob):
+                // An earlier drop may have deleted it while this was on its way.
+                if setup.blobs.claim(blob.digest, byteCount: blob.byteCount) {
+                    handle(.fetched(blob.digest))
+                } else {
+                    handle(.fetchFailed(blob.digest, reason: "it was deleted meanwhile"))
+                }
+            case .failed(let blob, let reason): handle(.fetchFailed(blob.digest, reason: reason))
+            case .lied(let peer, let reason):
+                logger.warning("a peer sends false blobs", metadata: ["peer": "\(peer.short)", "reason": "\(reason)"])
+                networkCommands.add(.disconnect(peer, "a false blob: \(reason)"))
+            }
         }
     }
 
@@ -274,7 +302,7 @@ extension NodeDaemon {
                         handle(.persistFailed(token, reason: "\(error)"))
                     }
                 case .pruneSlots(let fragment, let round): try await setup.journal.pruneSlots(fragment, through: round)
-                case .dropBlob(let digest): await setup.disk.drop(digest)
+                case .dropBlob(let digest, let moment): await setup.disk.drop(digest, askedAt: moment)
                 case .keepBlobs(let digests): await setup.disk.keepOnly(digests)
                 case .saveState(let sections, let progress, let bases):
                     await saveState(sections, progress: progress, bases: bases)
@@ -307,6 +335,8 @@ extension NodeDaemon {
             switch command {
             case .run(let job, let token):
                 let result = await workshop.run(job)
+                // From here on they are the core's: no drop that it asked for earlier may delete them.
+                for blob in result.blobs { _ = setup.blobs.claim(blob.digest, byteCount: blob.byteCount) }
                 handle(.computed(token, result))
             case .keepSnapshot(let fragment, let round, let values, let progress, let contributes):
                 await workshop.keepSnapshot(fragment, round, live: values)
@@ -341,9 +371,10 @@ extension NodeDaemon {
         case .publish(let message): networkCommands.add(.publish(message))
         case .dial(let peer, let addresses): networkCommands.add(.dial(peer, addresses))
         case .disconnect(let peer, let reason): networkCommands.add(.disconnect(peer, reason))
-        case .fetch(let digest, let byteCount, let peer):
-            networkCommands.add(.fetch(digest, byteCount: byteCount, from: peer))
-        case .dropBlob(let digest): storageCommands.add(.dropBlob(digest))
+        case .fetch(let digest, let byteCount, let peers):
+            let others = peers.filter { $0 != setup.identity.peerID }
+            downloadCommands.add(.fetch(BlobReference(digest: digest, byteCount: byteCount), from: others))
+        case .dropBlob(let digest): storageCommands.add(.dropBlob(digest, askedAt: setup.blobs.moment))
         case .keepBlobs(let digests): storageCommands.add(.keepBlobs(digests))
         case .persist(let record, let token): storageCommands.add(.persist(record, token))
         case .pruneSlots(let fragment, let round): storageCommands.add(.pruneSlots(fragment, round))
@@ -382,4 +413,16 @@ extension NodeDaemon {
     }
 
     private func log(_ event: String, _ members: RunLog.Members) { runLog.append(event, members) }
+}
+
+extension JobResult {
+    /// The blobs that a job has written.
+    fileprivate var blobs: [BlobReference] {
+        switch self {
+        case .contributionEncoded(let blobs): blobs.compactMap { $0 }
+        case .aggregated(let blob, _, _): [blob]
+        case .snapshotCaptured(let manifest): manifest.tiles
+        case .outerStepped, .adopted, .discarded, .snapshotInstalled, .failed: []
+        }
+    }
 }

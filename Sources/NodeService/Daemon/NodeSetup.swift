@@ -28,6 +28,8 @@ struct NodeSetup: Sendable {
     let journal: SwarmJournal
     let blobs: BlobFolder
     let disk: SwarmDisk
+    /// Serves the blobs, and the charter.
+    let server: BlobServer
     let corpus: Corpus
     let makeTrainer: @Sendable () throws(TrainingFailure) -> any FragmentTrainer
 
@@ -53,7 +55,12 @@ struct NodeSetup: Sendable {
         try folder.heads(layout: layout).create()
         let storageThread = ThreadExecutor()
         journal = try SwarmJournal(path: folder.journalPath, executor: storageThread)
-        disk = SwarmDisk(folder: folder, blobs: blobs, charter: record.sealedCharter, executor: storageThread)
+        disk = SwarmDisk(folder: folder, blobs: blobs, executor: storageThread)
+        server = BlobServer(
+            folder: blobs, resident: [record.sealedCharter],
+            caps: FairServing.Caps(
+                bytesPerSecond: configuration.serve.map { Double($0.bytesPerSecond) },
+                bytesPerSecondEach: configuration.servePerPeer.map { Double($0.bytesPerSecond) }))
         let contents = journal.opened
         incarnation = contents.incarnation
 

@@ -3,39 +3,24 @@ import Compression
 import OuterSync
 import Swarm
 
-/// The blocking file work of a running node besides its journal: blobs and the local snapshot.
+/// The blocking file work of a running node besides its journal and the transfer of blobs.
 actor SwarmDisk {
     private let executor: ThreadExecutor
     private let folder: SwarmFolder
     private let blobs: BlobFolder
-    /// Served and kept whatever the core asks for: the charter.
-    private let charter: [UInt8]
-    private let charterDigest: Digest
 
     nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
 
-    init(folder: SwarmFolder, blobs: BlobFolder, charter: [UInt8], executor: ThreadExecutor) {
+    init(folder: SwarmFolder, blobs: BlobFolder, executor: ThreadExecutor) {
         self.folder = folder
         self.blobs = blobs
-        self.charter = charter
         self.executor = executor
-        charterDigest = Digest(hashing: charter)
     }
 
-    func holds(_ digest: Digest, byteCount: Int) -> Bool { blobs.holds(digest, byteCount: byteCount) }
-
-    func store(_ bytes: [UInt8]) throws -> Digest { try blobs.write(bytes) }
-
-    func drop(_ digest: Digest) { blobs.drop(digest) }
+    func drop(_ digest: Digest, askedAt moment: UInt64) { blobs.drop(digest, askedAt: moment) }
 
     /// Deletes every blob of earlier runs but these.
     func keepOnly(_ digests: [Digest]) { blobs.sweep(keeping: digests) }
-
-    /// The answer to a peer's request; nil if the blob is not here.
-    func answer(_ request: BlobRequest) -> [UInt8]? {
-        if request.digest == charterDigest { return request.offset == 0 ? charter : nil }
-        return blobs.read(request.digest, offset: request.offset, byteCountMax: request.byteCountMax)
-    }
 
     /// Replaces the list of peers.
     func savePeers(_ bytes: [UInt8]) throws { try DurableFile.write(bytes, to: folder.peersPath) }

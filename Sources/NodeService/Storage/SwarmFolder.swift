@@ -1,7 +1,5 @@
 import Checkpoint
-import Compression
 import Glibc
-import Numerics
 import OuterSync
 
 /// What one node keeps of one swarm, under `swarms/<id>` of its home.
@@ -40,69 +38,6 @@ struct SwarmFolder: Sendable {
 
     /// The current heads.
     func heads(layout: FragmentLayout) -> HeadFolder { HeadFolder(path: "\(path)/heads", layout: layout) }
-}
-
-/// Blobs as files named by their digest, for every thread of one process.
-struct BlobFolder: BlobStore, Sendable {
-    /// The folder's path.
-    let path: String
-    /// Names that an earlier run left and that this one has not used: what a sweep may delete. A blob that was asked for
-    /// or written meanwhile, by whatever thread, is no longer among them.
-    private let leftovers: Lock<Set<String>>
-
-    /// No blob is larger: a tile of a snapshot is half a MiB, a payload less than its fragment.
-    static let blobBytesMax = 1 << 31
-
-    /// Opens the folder and creates it if need be; nobody else may write into it meanwhile.
-    init(opening path: String) throws(FileError) {
-        try createFolders(path)
-        self.path = path
-        leftovers = Lock(Set(try SystemFiles().list(path)))
-    }
-
-    private func file(_ digest: Digest) -> String { "\(path)/\(digest)" }
-
-    func read(_ digest: Digest) -> [UInt8]? {
-        // An unreadable blob is as good as none: it will be fetched again, and its digest is checked by whoever uses it.
-        try? DurableFile.read(file(digest), byteCountMax: Self.blobBytesMax)
-    }
-
-    /// Whether a blob of this size is here; no sweep deletes it from now on.
-    func holds(_ digest: Digest, byteCount: Int) -> Bool {
-        leftovers.withLock { names in
-            var status = stat()
-            guard stat(file(digest), &status) == 0, Int(status.st_size) == byteCount else { return false }
-            names.remove(digest.description)
-            return true
-        }
-    }
-
-    /// Deletes what an earlier run left, but these and what this run has used.
-    func sweep(keeping digests: [Digest]) {
-        leftovers.withLock { $0.subtract(digests.map(\.description)) }
-        // One at a time, so that nobody who asks for a blob waits for all of them.
-        while leftovers.withLock({ names in names.popFirst().map { unlink("\(path)/\($0)") } }) != nil {}
-    }
-
-    func write(_ bytes: [UInt8]) throws(StorageFailure) -> Digest {
-        let digest = Digest(hashing: bytes)
-        if holds(digest, byteCount: bytes.count) { return digest }
-        leftovers.withLock { _ = $0.remove(digest.description) }
-        do throws(FileError) {
-            try DurableFile.write(bytes, to: file(digest))
-        } catch {
-            throw StorageFailure(reason: error.description)
-        }
-        return digest
-    }
-
-    /// Deletes a blob; fine if it is not here.
-    func drop(_ digest: Digest) { unlink(file(digest)) }
-
-    /// Some bytes of a blob, at most `byteCountMax` from `offset` on; nil if it is not here.
-    func read(_ digest: Digest, offset: UInt64, byteCountMax: UInt64) -> [UInt8]? {
-        try? DurableFile.read(file(digest), from: offset, byteCountMax: byteCountMax)
-    }
 }
 
 /// The current head of every fragment, one file each.

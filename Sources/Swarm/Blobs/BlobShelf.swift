@@ -4,8 +4,8 @@ import PeerNet
 
 /// Which blobs this node needs and why, which it holds, and from whom it gets the others.
 ///
-/// A blob is dropped when nothing needs it any more. Fetches go to one source after the other; when all have failed the
-/// blob rests until `wake`.
+/// A blob is dropped when nothing needs it any more. A fetch names every source that is known, and later ones as they become
+/// known; when all have failed the blob rests until `wake`.
 struct BlobShelf: Sendable {
     /// Why a blob is needed.
     enum Holder: Hashable, Sendable {
@@ -16,7 +16,8 @@ struct BlobShelf: Sendable {
 
     struct Fetch: Hashable, Sendable {
         let blob: BlobReference
-        let source: PeerID
+        /// Whom to ask, the likeliest first; for a blob in flight, whom to ask too.
+        let sources: [PeerID]
     }
 
     private enum State: Hashable, Sendable { case held, waiting, inFlight, resting }
@@ -26,8 +27,15 @@ struct BlobShelf: Sendable {
         var holders: Set<Holder>
         var state: State
         var sources: [PeerID]
-        var tried = 0
+        /// How many of them were named since the blob was last asked for or woken.
+        var named = 0
         var sweeps = 0
+
+        mutating func rest() {
+            state = .resting
+            named = 0
+            sweeps += 1
+        }
     }
 
     private var entries: [Digest: Entry] = [:]
@@ -57,10 +65,10 @@ struct BlobShelf: Sendable {
         if entry.state != .inFlight { entry.byteCount = blob.byteCount }
         let fresh = sources.filter { !entry.sources.contains($0) }
         entry.sources += fresh
-        if entry.state == .resting, !fresh.isEmpty {
-            entry.state = .waiting
-            entry.tried = entry.sources.count - fresh.count
-            queue.append(blob.digest)
+        if !fresh.isEmpty, entry.state == .resting || entry.state == .inFlight {
+            if entry.state == .resting { entry.named = entry.sources.count - fresh.count }
+            if entry.state == .resting { entry.state = .waiting }
+            if !queue.contains(blob.digest) { queue.append(blob.digest) }
         }
         entries[blob.digest] = entry
     }
@@ -95,7 +103,7 @@ struct BlobShelf: Sendable {
         return dropped
     }
 
-    /// Ends a need; gives the held blobs that nothing needs any more, ascending.
+    /// Ends a need; gives the blobs, held or begun, that nothing needs any more, ascending.
     mutating func release(_ holder: Holder) -> [Digest] {
         var dropped: [Digest] = []
         for digest in (byHolder.removeValue(forKey: holder) ?? []).sorted() {
@@ -109,7 +117,10 @@ struct BlobShelf: Sendable {
             switch entry.state {
             case .held: dropped.append(digest)
             case .inFlight: orphans.insert(digest)
-            case .waiting, .resting: queue.removeAll { $0 == digest }
+            case .waiting, .resting:
+                queue.removeAll { $0 == digest }
+                // A fetch that failed may have left a part of it.
+                if entry.sweeps > 0 { dropped.append(digest) }
             }
         }
         return dropped
@@ -121,25 +132,33 @@ struct BlobShelf: Sendable {
     /// Every blob needed, held or not, ascending.
     var all: [Digest] { entries.keys.sorted() }
 
-    /// The next fetch, if one may start.
+    /// The next fetch, if one may start, or the next one under way that has got more sources.
     mutating func nextFetch() -> Fetch? {
-        while inFlight < Limits.fetchesInFlightMax, !queue.isEmpty {
-            let digest = queue.removeFirst()
-            guard var entry = entries[digest], entry.state == .waiting else { continue }
-            guard entry.tried < entry.sources.count else {
-                entry.state = .resting
-                entry.tried = 0
-                entry.sweeps += 1
+        var position = 0
+        while position < queue.count {
+            let digest = queue[position]
+            guard var entry = entries[digest], entry.state == .waiting || entry.state == .inFlight else {
+                queue.remove(at: position)
+                continue
+            }
+            guard entry.state == .inFlight || inFlight < Limits.fetchesInFlightMax else {
+                position += 1
+                continue
+            }
+            queue.remove(at: position)
+            let sources = Array(entry.sources.dropFirst(entry.named))
+            if entry.state == .waiting, sources.isEmpty {
+                entry.rest()
                 hasResting = true
                 entries[digest] = entry
                 continue
             }
-            let source = entry.sources[entry.tried]
-            entry.tried += 1
+            if entry.state == .waiting { inFlight += 1 }
             entry.state = .inFlight
+            entry.named = entry.sources.count
             entries[digest] = entry
-            inFlight += 1
-            return Fetch(blob: BlobReference(digest: digest, byteCount: entry.byteCount), source: source)
+            if sources.isEmpty { continue }
+            return Fetch(blob: BlobReference(digest: digest, byteCount: entry.byteCount), sources: sources)
         }
         return nil
     }
@@ -150,14 +169,16 @@ struct BlobShelf: Sendable {
             inFlight -= 1
             return []
         }
-        guard var entry = entries[digest], entry.state == .inFlight else { return nil }
-        inFlight -= 1
+        guard var entry = entries[digest], entry.state != .held else { return nil }
+        // It may come although a failure was told before: sources that were added late were still asked.
+        if entry.state == .inFlight { inFlight -= 1 }
+        queue.removeAll { $0 == digest }
         entry.state = .held
         entries[digest] = entry
         return entry.holders
     }
 
-    /// Ends a fetch without the blob; the next source is tried. Gives who needs it.
+    /// Ends a fetch without the blob: it rests, unless more sources have become known. Gives who needs it.
     mutating func failed(_ digest: Digest) -> Set<Holder> {
         if orphans.remove(digest) != nil {
             inFlight -= 1
@@ -165,9 +186,14 @@ struct BlobShelf: Sendable {
         }
         guard var entry = entries[digest], entry.state == .inFlight else { return [] }
         inFlight -= 1
-        entry.state = .waiting
+        if entry.named < entry.sources.count {
+            entry.state = .waiting
+            if !queue.contains(digest) { queue.append(digest) }
+        } else {
+            entry.rest()
+            hasResting = true
+        }
         entries[digest] = entry
-        queue.append(digest)
         return entry.holders
     }
 

@@ -7,7 +7,7 @@ import PeerNet
 extension NodeCore {
     mutating func startFetches() {
         while let fetch = shelf.nextFetch() {
-            out.append(.fetch(fetch.blob.digest, byteCount: fetch.blob.byteCount, from: fetch.source))
+            out.append(.fetch(fetch.blob.digest, byteCount: fetch.blob.byteCount, from: fetch.sources))
         }
         if shelf.hasResting { setRetry() }
     }

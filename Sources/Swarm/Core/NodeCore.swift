@@ -85,7 +85,7 @@ package struct NodeCore: Sendable {
         case .disconnected(let peer): disconnected(peer)
         case .received(let peer, let message): received(message, from: peer)
         case .fetched(let digest): fetched(digest)
-        case .fetchFailed(let digest, _, _): fetchFailed(digest)
+        case .fetchFailed(let digest, _): fetchFailed(digest)
         case .persisted(let token): persisted(token)
         case .persistFailed(let token, let reason): persistFailed(token, reason)
         case .computed(let token, let result): computed(token, result)

@@ -78,8 +78,8 @@ extension NodeCore {
         case received(from: PeerID, message: [UInt8])
         /// A blob asked for with `.fetch` is on disk, durably, and its digest is right.
         case fetched(Digest)
-        /// A `.fetch` failed: the peer has no such blob, sent a wrong one, or is gone.
-        case fetchFailed(Digest, from: PeerID, reason: String)
+        /// A `.fetch` failed: none of the peers named so far holds the blob, keeps its word and is there.
+        case fetchFailed(Digest, reason: String)
         /// A record is on disk.
         case persisted(Token)
         /// A record cannot be written: train on, sign nothing.
@@ -108,10 +108,10 @@ extension NodeCore {
         case dial(PeerID, [Multiaddr])
         /// Drop a peer that broke a rule.
         case disconnect(PeerID, reason: String)
-        /// Fetch a blob of exactly `byteCount` bytes; store it durably; answer `.fetched` or `.fetchFailed`.
-        /// If the blob is already here, answer `.fetched` at once, whoever `from` is; `from` may be this node itself,
-        /// which means: look here only.
-        case fetch(Digest, byteCount: Int, from: PeerID)
+        /// Fetch a blob of exactly `byteCount` bytes from any of some peers, the likeliest first; store it durably; answer
+        /// `.fetched` or `.fetchFailed`, once. While no answer was given, the same blob may come again with more peers.
+        /// If the blob is already here, answer `.fetched` at once, whoever is named; that may be this node alone.
+        case fetch(Digest, byteCount: Int, from: [PeerID])
         /// A blob is no longer needed.
         case dropBlob(Digest)
         /// Once per start, when the node has caught up: these are all the blobs that it needs of those that
