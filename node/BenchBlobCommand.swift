@@ -7,8 +7,8 @@ struct BenchBlobCommand: AsyncParsableCommand {
         commandName: "blob",
         abstract: "Fetch a large blob from three givers, of which one is killed and one lies; measure a giver's caps.",
         discussion: """
-            Givers and takers are nodes of this process that are connected over 127.0.0.1. Takes some twenty seconds, and
-            twice the blob's size in $TMPDIR.
+            Givers and takers are nodes of this process that are connected over 127.0.0.1. Takes some twenty seconds,
+            and twice the blob's size in $TMPDIR.
 
             Example:
               atoll bench blob --mib 256 --json

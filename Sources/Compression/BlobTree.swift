@@ -1,8 +1,8 @@
 /// How a blob is cut, and what its digest is: the root of a tree of two levels, whose leaves are the digests of chunks.
 ///
-/// A blob of one chunk is named by the BLAKE2b-256 of its bytes. A larger one is named by a BLAKE2b-256 over its size and
-/// the digests of its chunks, personalised, so that no bytes of a small blob give the name of a large one. Whoever knows
-/// name and size can check the list of digests, and with that every chunk by itself, from whomever it comes.
+/// A blob of one chunk is named by the BLAKE2b-256 of its bytes. A larger one is named by a BLAKE2b-256 over its size
+/// and the digests of its chunks, personalised, so that no bytes of a small blob give the name of a large one. Whoever
+/// knows name and size can check the list of digests, and with that every chunk by itself, from whomever it comes.
 package enum BlobTree {
     /// Bytes of every chunk but the last. The snapshot of a tile of 64 Ki parameters fits into one.
     package static let chunkByteCount = 1 << 20

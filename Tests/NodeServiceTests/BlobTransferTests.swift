@@ -29,7 +29,9 @@ import Transport
         let digest = try folder.write(blob)
         let peer = try #require(PeerID(publicKey: Array(repeating: 3, count: 32)))
         let server = BlobServer(folder: folder, resident: [[1, 2, 3]])
-        func ask(_ kind: BlobRequest.Kind, _ digest: Digest, _ offset: UInt64, _ count: UInt64) async -> [UInt8] {
+        @Sendable func ask(_ kind: BlobRequest.Kind, _ digest: Digest, _ offset: UInt64, _ count: UInt64) async
+            -> [UInt8]
+        {
             let request = BlobRequest(kind, digest: digest, offset: offset, byteCountMax: count)
             switch await server.answer(request.encoded, of: peer) {
             case nil: return []
@@ -56,6 +58,7 @@ import Transport
             kept.append(await server.answer(BlobRequest(digest: digest, offset: 0, byteCountMax: 9).encoded, of: peer))
         }
         let late = Task { await ask(.content, digest, 0, 2) }
+        withExtendedLifetime(kept) {}
         kept = []
         #expect(await late.value == [0, 0])
     }

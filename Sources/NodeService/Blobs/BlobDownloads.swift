@@ -6,8 +6,8 @@ import PeerNet
 import Swarm
 import Transport
 
-/// Drives a `BlobFetcher`: asks peers through the host, writes verified chunks to disk as they come, keeps what there is of
-/// a blob over a restart. On a thread of its own, since it hashes and waits for the disk.
+/// Drives a `BlobFetcher`: asks peers through the host, writes verified chunks to disk as they come, keeps what there
+/// is of a blob over a restart. On a thread of its own, since it hashes and waits for the disk.
 actor BlobDownloads {
     /// What becomes of fetches.
     enum Event: Sendable {
@@ -86,7 +86,7 @@ actor BlobDownloads {
     /// Cancels everything; what there is of blobs stays on disk.
     func stop() async {
         isStopped = true
-        let tasks = calls.values.map(\.task)
+        let tasks = calls.values.map { $0.task }
         calls = [:]
         for task in tasks { task.cancel() }
         for task in tasks { await task.value }
@@ -154,7 +154,9 @@ actor BlobDownloads {
         case .request(let id, let request, let peer): start(id, request, peer)
         case .cancel(let id): calls.removeValue(forKey: id)?.task.cancel()
         case .storeLeaves(let digest, let leaves):
-            attempt(digest) { () throws(FileError) in try partials[digest]?.write(leaves) }
+            attempt(digest) { () throws(FileError) in
+                if let partial = partials[digest] { try partial.write(leaves) }
+            }
         case .store(let digest, let chunk, let bytes):
             guard wanted[digest] != nil else { return }
             attempt(digest) { () throws(FileError) in
@@ -165,7 +167,9 @@ actor BlobDownloads {
                 }
             }
         case .completed(let digest):
-            attempt(digest) { () throws(FileError) in try partials[digest]?.commit() }
+            attempt(digest) { () throws(FileError) in
+                if let partial = partials[digest] { try partial.commit() }
+            }
             partials[digest] = nil
             if let blob = wanted.removeValue(forKey: digest) { report(.fetched(blob)) }
         case .failed(let digest, let reason): giveUp(digest, reason)

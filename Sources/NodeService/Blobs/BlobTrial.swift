@@ -65,8 +65,8 @@ struct BlobTrial {
         var memoryGrowth = 0
     }
 
-    /// Fetches from three givers: one is killed when a sixth of the blob has come from it, or sooner; one sends a wrong byte
-    /// in every answer after its fourth.
+    /// Fetches from three givers: one is killed when a sixth of the blob has come from it, or sooner; one sends a wrong
+    /// byte in every answer after its fourth.
     func fetchFromThree() async throws -> Outcome {
         let memoryBefore = Self.greatestMemory
         var givers: [TrialGiver] = []

@@ -31,7 +31,8 @@ package enum LocalBlobBench {
                 "time                \(fixed(outcome.seconds, 2)) s, \(rate) MB/s",
                 "whole chunks from   faithful \(outcome.chunks[0]), killed \(outcome.chunks[1]), "
                     + "liar \(outcome.chunks[2])",
-                "liar                \(outcome.isLiarNamed && !outcome.isHonestNamed ? "named, and nobody else" : "NOT NAMED")",
+                "named as liars      \(outcome.isLiarNamed ? "the liar" : "NOT THE LIAR")"
+                    + (outcome.isHonestNamed ? " AND HONEST ONES" : ""),
                 "fetched twice       \(outcome.fetchedTwice) chunks from honest givers",
                 "memory              grew by \(outcome.memoryGrowth >> 20) MiB, givers included",
             ]

@@ -6,8 +6,8 @@ import OuterSync
 
 /// Blobs as files named by their digest, for every thread of one process.
 ///
-/// A file holds the blob and then, for one of several chunks, the list of their digests, which others need in order to check
-/// what they get. What is being fetched has the same form under another name, with holes.
+/// A file holds the blob and then, for one of several chunks, the list of their digests, which others need in order to
+/// check what they get. What is being fetched has the same form under another name, with holes.
 struct BlobFolder: BlobStore, Sendable {
     /// The folder's path.
     let path: String
@@ -37,7 +37,8 @@ struct BlobFolder: BlobStore, Sendable {
     // MARK: Whole blobs
 
     func read(_ digest: Digest) -> [UInt8]? {
-        // An unreadable blob is as good as none: it will be fetched again, and its digest is checked by whoever uses it.
+        // An unreadable blob is as good as none: it will be fetched again, and its digest is checked by whoever uses
+        // it.
         guard let file = BlobFile(file(digest)) else { return nil }
         return file.read(from: 0, count: file.byteCount)
     }
@@ -66,12 +67,12 @@ struct BlobFolder: BlobStore, Sendable {
     func write(_ bytes: [UInt8]) throws(StorageFailure) -> Digest {
         let leaves = BlobTree.leaves(of: bytes)
         let digest = BlobTree.root(of: leaves, byteCount: bytes.count)
-        let isHere = state.withLock { state in
+        let isStored = state.withLock { state in
             state.pins[digest, default: 0] += 1
             return isHere(digest, byteCount: bytes.count, &state)
         }
         do throws(FileError) {
-            if !isHere { try store(bytes, leaves, as: digest) }
+            if !isStored { try store(bytes, leaves, as: digest) }
         } catch {
             state.withLock { Self.unpin(digest, &$0) }
             throw StorageFailure(reason: error.description)
@@ -190,7 +191,8 @@ final class BlobFile: Sendable {
         return byteCount
     }
 
-    /// Bytes of the file, the list of digests after the blob; fewer than asked for if it ends, nil if it cannot be read.
+    /// Bytes of the file, the list of digests after the blob; fewer than asked for if it ends, nil if it cannot be
+    /// read.
     func read(from start: Int, count: Int) -> [UInt8]? { try? readBytes(descriptor, from: start, count: count) }
 }
 
@@ -212,8 +214,8 @@ private func readBytes(_ descriptor: Int32, from start: Int, count: Int) throws(
     return bytes
 }
 
-/// A blob of several chunks that is being fetched: a file of its final size with holes where chunks are missing. Which are
-/// there is not written down; after a restart they are hashed.
+/// A blob of several chunks that is being fetched: a file of its final size with holes where chunks are missing. Which
+/// are there is not written down; after a restart they are hashed.
 final class PartialBlob {
     private let descriptor: Int32
     private let path: String
@@ -256,9 +258,12 @@ final class PartialBlob {
             })
     }
 
+    /// `SEEK_DATA` of Linux, which Swift's Glibc does not import.
+    private static let seekData: Int32 = 3
+
     /// Whether a range is no hole from end to end; a file system that cannot tell says yes.
     private func hasData(in range: Range<Int>) -> Bool {
-        let data = lseek(descriptor, off_t(range.lowerBound), SEEK_DATA)
+        let data = lseek(descriptor, off_t(range.lowerBound), Self.seekData)
         return data >= 0 ? Int(data) < range.upperBound : errno != ENXIO
     }
 

@@ -2,20 +2,22 @@ package import Compression
 package import OuterSync
 package import PeerNet
 
-/// Fetches blobs chunk by chunk from several givers at once, without I/O: requests and verified chunks come out, answers
-/// and time go in.
+/// Fetches blobs chunk by chunk from several givers at once, without I/O: requests and verified chunks come out,
+/// answers and time go in.
 ///
 /// A chunk is asked of one giver at a time, and of another one only after the first has failed, so no chunk comes twice
-/// from givers that keep their word. It is taken when its digest is right. Whoever sends other bytes is named, and asked
-/// nothing more for a while; whoever sends nothing is passed over for growing pauses. Which giver gets the next chunk
-/// follows from measured rates. The list of chunk digests of a large blob comes first, checked against the blob's name.
+/// from givers that keep their word. It is taken when its digest is right. Whoever sends other bytes is named, and
+/// asked nothing more for a while; whoever sends nothing is passed over for growing pauses. Which giver gets the next
+/// chunk follows from measured rates. The list of chunk digests of a large blob comes first, checked against the blob's
+/// name.
 package struct BlobFetcher: Sendable {
     /// Names one request.
     package typealias RequestID = UInt64
 
     /// What the driver must now do, in order.
     package enum Output: Hashable, Sendable {
-        /// Ask a giver; answer with `received` or `failed`. No more bytes than the request's `byteCountMax` may be taken.
+        /// Ask a giver; answer with `received` or `failed`. No more bytes than the request's `byteCountMax` may be
+        /// taken.
         case request(RequestID, BlobRequest, to: PeerID)
         /// Give a request up; no answer is expected.
         case cancel(RequestID)
@@ -53,7 +55,8 @@ package struct BlobFetcher: Sendable {
         package var bytesInFlightMax = 32 << 20
         /// Requests to one giver at once; fewer than it serves, and than the host runs.
         package var requestsPerGiverMax = 16
-        /// A giver is asked for as much as it sends in this time, so that its link never idles and little is lost with it.
+        /// A giver is asked for as much as it sends in this time, so that its link never idles and little is lost with
+        /// it.
         package var ahead: Duration = .seconds(1)
         /// The rate of a giver that was never measured: 8 Mbit/s.
         package var firstRate: Double = 1_000_000
@@ -132,7 +135,8 @@ package struct BlobFetcher: Sendable {
 
     // MARK: Blobs
 
-    /// Starts to fetch a blob from givers, the likeliest first; of one that is being fetched already, names more givers.
+    /// Starts to fetch a blob from givers, the likeliest first; of one that is being fetched already, names more
+    /// givers.
     ///
     /// - Parameters:
     ///   - leaves: the list of chunk digests, where an earlier start has stored it; a wrong one is ignored.

@@ -33,8 +33,8 @@ struct BlobGiver: Sendable {
         meter.add(bytes, at: now)
     }
 
-    /// Notes a failure and pauses the giver, the longer the more often it failed; what fails while it pauses fails of the
-    /// same cause and does not count.
+    /// Notes a failure and pauses the giver, the longer the more often it failed; what fails while it pauses fails of
+    /// the same cause and does not count.
     mutating func strike(_ weight: Int, pause: Duration, at now: Moment) {
         guard pausedUntil <= now else { return }
         strikes += weight

@@ -4,8 +4,8 @@ import PeerNet
 
 /// Which blobs this node needs and why, which it holds, and from whom it gets the others.
 ///
-/// A blob is dropped when nothing needs it any more. A fetch names every source that is known, and later ones as they become
-/// known; when all have failed the blob rests until `wake`.
+/// A blob is dropped when nothing needs it any more. A fetch names every source that is known, and later ones as they
+/// become known; when all have failed the blob rests until `wake`.
 struct BlobShelf: Sendable {
     /// Why a blob is needed.
     enum Holder: Hashable, Sendable {

@@ -1,7 +1,7 @@
 package import PeerNet
 
-/// Decides who may send how much of what this node serves, without I/O: caps for all and for each taker, and an equal share
-/// for those who want more than there is, however many requests each has open.
+/// Decides who may send how much of what this node serves, without I/O: caps for all and for each taker, and an equal
+/// share for those who want more than there is, however many requests each has open.
 ///
 /// A response asks to begin, then asks before every piece, and says when it is over. Few run at once, so that memory is
 /// bounded; the others of a taker wait in order.
@@ -166,8 +166,8 @@ package struct FairServing: Sendable {
     }
 }
 
-/// A token bucket that may go into debt by one piece, so that pieces are never split. It holds a tenth of a second of its
-/// rate, so that a late wake-up costs no rate.
+/// A token bucket that may go into debt by one piece, so that pieces are never split. It holds a tenth of a second of
+/// its rate, so that a late wake-up costs no rate.
 struct RateBucket: Sendable {
     private let rate: Double?
     private var tokens: Double

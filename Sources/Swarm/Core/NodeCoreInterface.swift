@@ -108,9 +108,10 @@ extension NodeCore {
         case dial(PeerID, [Multiaddr])
         /// Drop a peer that broke a rule.
         case disconnect(PeerID, reason: String)
-        /// Fetch a blob of exactly `byteCount` bytes from any of some peers, the likeliest first; store it durably; answer
-        /// `.fetched` or `.fetchFailed`, once. While no answer was given, the same blob may come again with more peers.
-        /// If the blob is already here, answer `.fetched` at once, whoever is named; that may be this node alone.
+        /// Fetch a blob of exactly `byteCount` bytes from any of some peers, the likeliest first; store it durably;
+        /// answer `.fetched` or `.fetchFailed`, once. While no answer was given, the same blob may come again with more
+        /// peers. If the blob is already here, answer `.fetched` at once, whoever is named; that may be this node
+        /// alone.
         case fetch(Digest, byteCount: Int, from: [PeerID])
         /// A blob is no longer needed.
         case dropBlob(Digest)

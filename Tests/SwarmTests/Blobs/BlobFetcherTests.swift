@@ -211,8 +211,8 @@ struct BlobFetcherTests {
         guard case .failed? = fetcher.takeOutputs().first else { return #expect(Bool(false)) }
     }
 
-    /// Any mixture of givers, with and without progress reports, that come and go: what has a faithful giver completes, is
-    /// right and no chunk is asked of faithful givers twice; nobody honest is called a liar.
+    /// Any mixture of givers, with and without progress reports, that come and go: what has a faithful giver completes,
+    /// is right and no chunk is asked of faithful givers twice; nobody honest is called a liar.
     @Test(arguments: 0..<120)
     func whateverTheGiversDoTheBlobComesWholeIfOneIsFaithful(seed: Int) {
         var run = FetchRun(seed: UInt64(seed), reportsProgress: seed % 3 != 0)
