@@ -230,7 +230,7 @@ extension BlobFetcher.Failure {
             case .reset, .tooManyWaiting, .cancelled: .reset
             case .disconnected: .disconnected
             case .responseTooLarge: .tooLong
-            case .stalled: .stalled
+            case .stalled, .tooLate: .stalled
             }
     }
 }
