@@ -56,6 +56,8 @@ package struct Connection: Sendable {
         package var ownRecord: IdentifyRecord
         /// The socket's remote address.
         package var remoteAddress: Multiaddr?
+        /// The key of the private network to which the connection is confined.
+        package var networkKey: NetworkKey?
         /// Bounds of the muxer.
         package var yamux = YamuxLimits()
 
@@ -73,14 +75,19 @@ package struct Connection: Sendable {
         }
     }
 
-    /// Fresh random bytes for one connection: two X25519 secrets of 32 bytes.
+    /// Fresh random bytes for one connection: two X25519 secrets of 32 bytes, and a private network's nonce.
     package struct Secrets: Sendable {
         var noise: NoiseHandshake.Secrets
+        var networkNonce: [UInt8]
 
-        /// Takes 32 random bytes each, used for nothing else.
-        package init(staticKey: [UInt8], ephemeralKey: [UInt8]) {
+        /// Takes 32 random bytes each, used for nothing else, and 24 where the connection has a network key.
+        package init(staticKey: [UInt8], ephemeralKey: [UInt8], networkNonce: [UInt8] = []) {
             noise = NoiseHandshake.Secrets(staticKey: staticKey, ephemeralKey: ephemeralKey)
+            self.networkNonce = networkNonce
         }
+
+        /// How many bytes a nonce has.
+        package static let networkNonceByteCount = NetworkCipher.nonceByteCount
     }
 
     /// Where the connection stands.
@@ -103,6 +110,7 @@ package struct Connection: Sendable {
     var configuration: Configuration
     var phase: Phase
     private var upgrade: NoiseUpgrade
+    private var privateNetwork: PrivateNetworkLayer?
     private var records: NoiseRecords?
     var muxer: YamuxSession
     private var handshakeHash: [UInt8] = []
@@ -135,6 +143,7 @@ package struct Connection: Sendable {
         upgrade = NoiseUpgrade(
             identity: configuration.identity, isInitiator: configuration.isDialer, secrets: secrets.noise,
             muxers: [Self.yamuxProtocol])
+        privateNetwork = configuration.networkKey.map { PrivateNetworkLayer(key: $0, nonce: secrets.networkNonce) }
         muxer = YamuxSession(isDialer: configuration.isDialer, limits: configuration.yamux)
         upgradeDeadline = now + ConnectionLimits.upgradeTimeout
         lastReceived = now
@@ -173,7 +182,11 @@ package struct Connection: Sendable {
     package mutating func receive(_ bytes: UnsafeRawBufferPointer, at now: Moment) {
         guard !isClosed, !bytes.isEmpty else { return }
         lastReceived = now
-        input.append(bytes)
+        if privateNetwork == nil {
+            input.append(bytes)
+        } else if privateNetwork?.open(bytes, into: &input) == false {
+            return end(.otherNetwork)
+        }
         do throws(Violation) {
             try process(at: now)
         } catch {
@@ -188,7 +201,9 @@ package struct Connection: Sendable {
 
     /// The socket ended or failed.
     package mutating func transportEnded(_ reason: String) {
-        end(.transportEnded(reason))
+        // A peer with another key, or none, can make nothing of what it was sent.
+        let hint = privateNetwork != nil && peer == nil ? "; it may not have this private network's key" : ""
+        end(.transportEnded(reason + hint))
         output = []
     }
 
@@ -196,12 +211,27 @@ package struct Connection: Sendable {
     package func hasOutput(includingBulk: Bool = true) -> Bool {
         !output.isEmpty
             || records != nil && (!plainOutput.isEmpty || muxer.hasOutput(includingBulk: includingBulk) && canUseMuxer)
+            || privateNetwork?.hasOutput == true && !isClosed
     }
 
     /// Appends bytes for the socket to `bytes`: about `bytesMax` if so much waits, as few records as possible, and
     /// nothing of bulk streams if they must wait.
     package mutating func produce(
         into bytes: inout [UInt8], bytesMax: Int, includingBulk: Bool = true, at now: Moment
+    ) {
+        guard privateNetwork != nil else {
+            return produceOpen(into: &bytes, bytesMax: bytesMax, includingBulk: includingBulk, at: now)
+        }
+        guard !isClosed || peer != nil else { return }
+        privateNetwork?.begin(into: &bytes)
+        let start = bytes.count
+        produceOpen(into: &bytes, bytesMax: bytesMax, includingBulk: includingBulk, at: now)
+        privateNetwork?.seal(&bytes, from: start)
+    }
+
+    /// What the socket gets, but for a private network's encryption.
+    private mutating func produceOpen(
+        into bytes: inout [UInt8], bytesMax: Int, includingBulk: Bool, at now: Moment
     ) {
         if !output.isEmpty {
             bytes += output
@@ -305,7 +335,8 @@ package struct Connection: Sendable {
             switch reason {
             case .violation: muxer.goAway(code: 1)
             case .local: muxer.goAway(code: 0)
-            case .noCommonProtocol, .wrongPeer, .ownIdentity, .goneAway, .upgradeTimedOut, .silent, .transportEnded:
+            case .noCommonProtocol, .wrongPeer, .otherNetwork, .ownIdentity, .goneAway, .upgradeTimedOut, .silent,
+                .transportEnded:
                 records = nil
             }
         } else {

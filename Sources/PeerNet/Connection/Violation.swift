@@ -53,6 +53,8 @@ package enum CloseReason: Error, Hashable, Sendable, CustomStringConvertible {
     case noCommonProtocol
     /// The address named another peer.
     case wrongPeer(expected: PeerID, found: PeerID)
+    /// The peer does not use this private network's key.
+    case otherNetwork
     /// The peer is this node itself.
     case ownIdentity
     /// The peer said go away with this code (0 is a normal end).
@@ -72,6 +74,7 @@ package enum CloseReason: Error, Hashable, Sendable, CustomStringConvertible {
         case .violation(let violation): "protocol violation: \(violation)"
         case .noCommonProtocol: "no common security or muxer protocol"
         case .wrongPeer(let expected, let found): "wrong peer: expected \(expected), found \(found)"
+        case .otherNetwork: "the peer does not have this private network's key"
         case .ownIdentity: "the peer has this node's own identity"
         case .goneAway(let code): code == 0 ? "closed by the peer" : "closed by the peer with code \(code)"
         case .upgradeTimedOut: "no handshake within \(ConnectionLimits.upgradeTimeout)"

@@ -51,6 +51,13 @@ struct ByteQueue: Sendable {
         }
     }
 
+    /// Changes the last `count` waiting bytes in place, which must be there.
+    mutating func withMutableSuffix(_ count: Int, _ body: (UnsafeMutableRawBufferPointer) -> Void) {
+        precondition(count >= 0 && count <= self.count, "only waiting bytes can be changed")
+        let start = storage.count - count
+        storage.withUnsafeMutableBytes { body(UnsafeMutableRawBufferPointer(rebasing: $0[start...])) }
+    }
+
     /// At most the first `count` waiting bytes.
     func prefix(_ count: Int) -> ArraySlice<UInt8> { storage[head..<min(storage.count, head + count)] }
 

@@ -6,6 +6,7 @@ package actor AutoNATService {
     package nonisolated var unownedExecutor: UnownedSerialExecutor { loop.asUnownedSerialExecutor() }
 
     private let agentVersion: String
+    private let networkKey: NetworkKey?
     private var client = AutoNATClient()
     private var server: AutoNATServer
 
@@ -16,9 +17,13 @@ package actor AutoNATService {
     /// Time for a whole question; more than the server's dial takes.
     private static let checkTimeout: Duration = .seconds(6)
 
-    /// Prepares both sides; `agentVersion` is what dial-backs tell by identify.
-    package init(agentVersion: String, limits: AutoNATLimits = AutoNATLimits()) {
+    /// Prepares both sides; `agentVersion` is what dial-backs tell by identify, `networkKey` that of the private network to
+    /// which they keep.
+    package init(
+        agentVersion: String, networkKey: NetworkKey? = nil, limits: AutoNATLimits = AutoNATLimits()
+    ) {
         self.agentVersion = agentVersion
+        self.networkKey = networkKey
         server = AutoNATServer(limits: limits)
     }
 
@@ -110,7 +115,8 @@ package actor AutoNATService {
         limits.connectTimeout = Self.connectTimeout
         let dialer = PeerHost(
             identity: identity,
-            configuration: PeerHostConfiguration(listenAddresses: [], agentVersion: agentVersion, limits: limits))
+            configuration: PeerHostConfiguration(
+                listenAddresses: [], agentVersion: agentVersion, networkKey: networkKey, limits: limits))
         let deadline = StopTimer(dialer, after: Self.dialTimeout)
         defer { deadline.cancel() }
         var status = AutoNATMessage.DialStatus.dialError

@@ -39,11 +39,15 @@ extension PeerHost {
         _ handle: StreamHandle, id: UInt64, address: Multiaddr, expectedPeer: PeerID?, isOutbound: Bool
     ) -> Link {
         handle.tuneForLatency(unsentBytesMax: SendRate().unsentBytes)
+        var settings = Connection.Configuration(
+            identity: identity, isDialer: isOutbound, expectedPeer: expectedPeer, protocols: servedProtocols(),
+            ownRecord: identifyRecord(), remoteAddress: address)
+        settings.networkKey = configuration.networkKey
         let connection = Connection(
-            configuration: .init(
-                identity: identity, isDialer: isOutbound, expectedPeer: expectedPeer, protocols: servedProtocols(),
-                ownRecord: identifyRecord(), remoteAddress: address),
-            secrets: .init(staticKey: Entropy.bytes(32), ephemeralKey: Entropy.bytes(32)), at: Loop.now)
+            configuration: settings,
+            secrets: .init(
+                staticKey: Entropy.bytes(32), ephemeralKey: Entropy.bytes(32),
+                networkNonce: Entropy.bytes(Connection.Secrets.networkNonceByteCount)), at: Loop.now)
         openHandles += 1
         let timer = TimerHandle(on: loop) { self.timerFired(of: id) }
         let link = Link(

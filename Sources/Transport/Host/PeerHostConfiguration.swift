@@ -8,6 +8,8 @@ package struct PeerHostConfiguration: Sendable {
     package var agentVersion: String
     /// Told to peers by identify; informative.
     package var protocolVersion: String
+    /// The key of the private network to which every connection is confined.
+    package var networkKey: NetworkKey?
     /// What peers may use.
     package var limits: HostLimits
     /// The local address that connections are dialed from; nil lets the system choose. Only for a host that does not
@@ -22,11 +24,12 @@ package struct PeerHostConfiguration: Sendable {
     /// Wraps the fields.
     package init(
         listenAddresses: [Multiaddr], agentVersion: String, protocolVersion: String = "atoll/1.0.0",
-        limits: HostLimits = HostLimits()
+        networkKey: NetworkKey? = nil, limits: HostLimits = HostLimits()
     ) {
         self.listenAddresses = listenAddresses
         self.agentVersion = agentVersion
         self.protocolVersion = protocolVersion
+        self.networkKey = networkKey
         self.limits = limits
     }
 }
