@@ -26,6 +26,23 @@ package struct Limits: Hashable, Sendable {
     package static let addressBytesMax = 256
     /// Members told in one hello or status, chosen at random.
     package static let toldMembersMax = 32
+    /// Bytes that a peer which is not let in yet may send at once: a presentation of `presentedVouchersMax`.
+    package static let presentationBytesMax = 16 << 10
+    /// Vouchers in one presentation: the peer's own after those of the members that let one another in.
+    package static let presentedVouchersMax = 16
+    /// Connected peers that are not let in yet; a further one is disconnected at once.
+    package static let strangersMax = 256
+    /// Peers that one capability, or all capabilities of one delegate together, may bring in.
+    package static let capabilityUsesMax: UInt32 = 1_000
+    /// Vouchers held; at the limit nobody new is let in.
+    package static let vouchersMax = 1_024
+    /// Revocations held, and those of one delegate among them; further ones are ignored.
+    package static let revocationsMax = 1_024
+    package static let revocationsPerDelegateMax = 128
+    /// Delegations held; the founder cannot make more.
+    package static let delegationsMax = 64
+    /// Seconds by which clocks may differ: a capability is good for so much longer than it says.
+    package static let clockSkewSeconds: UInt64 = 120
     /// Rounds that a node replays from payloads before it prefers a snapshot.
     package static let replayRoundsMax: UInt64 = 8
     /// Final commits between two snapshots of one fragment.
@@ -37,6 +54,12 @@ package struct Limits: Hashable, Sendable {
     /// Finals that wait for their predecessor; a page request closes the gap instead.
     package static let durationSamplesMax = 16
 
+    /// How long a connected peer may take to present itself where not everybody is let in.
+    package var presentationTimeout: Duration = .seconds(30)
+    /// Before a peer that has refused this node is dialed again.
+    package var refusedRest: Duration = .seconds(600)
+    /// Between two exchanges of admission records with one peer.
+    package var admissionExchangeInterval: Duration = .seconds(5)
     /// Between two status messages to a random peer.
     package var statusInterval: Duration = .seconds(15)
     /// A phase's first deadline, before anything is learnt, on top of the time that its bytes take.

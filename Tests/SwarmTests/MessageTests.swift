@@ -16,8 +16,20 @@ struct MessageTests {
         swarm.start(3)
         swarm.run(until: (swarm.now - .zero).inSeconds + 3)
         swarm.perform(.stopping, on: swarm.nodes[2])
+        // Who may take part: a newcomer is let in, another refused.
+        let closed = TestSwarm(nodes: 3, admission: .invite)
+        closed.start(0)
+        closed.nodes[1].credential = try? closed.issue()
+        for number in 1..<3 { closed.start(number) }
+        closed.run(until: 3)
+        let admissions = closed.nodes.flatMap(\.sent).filter { bytes in
+            switch try? Message(bytes: bytes, in: context) {
+            case .admission?, .admissionRefused?: true
+            default: false
+            }
+        }
         var samples: [String: [UInt8]] = [:]
-        for bytes in swarm.nodes.flatMap(\.sent) {
+        for bytes in swarm.nodes.flatMap(\.sent) + admissions {
             guard let message = try? Message(bytes: bytes, in: context) else { continue }
             let kind = "\(message)".prefix { $0 != "(" }
             if samples[String(kind)].map({ $0.count < bytes.count }) ?? true { samples[String(kind)] = bytes }
@@ -29,7 +41,7 @@ struct MessageTests {
     var context: BranchContext { BranchContext(swarmID: swarm.swarmID, branch: NodeCore.branch) }
 
     @Test func everyKindHasARealSampleAndOneEncoding() throws {
-        #expect(Self.samples.count == 16)
+        #expect(Self.samples.count == 18)
         for bytes in Self.samples {
             #expect(try Message(bytes: bytes, in: context).bytes(in: context) == bytes)
         }

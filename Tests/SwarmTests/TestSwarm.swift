@@ -20,7 +20,8 @@ func testIdentity(_ number: UInt8) -> Identity {
 }
 
 func testCharter(
-    founder: PeerID, budget: UInt64 = 1_000_000, stepsPerRound: Int = 20, overlap: Int = 2
+    founder: PeerID, budget: UInt64 = 1_000_000, stepsPerRound: Int = 20, overlap: Int = 2,
+    admission: Charter.Admission = .open
 ) -> Charter {
     Charter(
         name: "test", founder: founder,
@@ -32,7 +33,7 @@ func testCharter(
             learningRate: 1e-3, finalLearningRateShare: 0.1, beta1: 0.9, beta2: 0.99, epsilon: 1e-8, weightDecay: 0.1,
             gradientClip: 1, warmupTokens: 1_000, batchSequences: 8), outer: .init(learningRate: 0.7, momentum: 0.9),
         fragmentRule: .stridedThrees, innerStepsPerRound: stepsPerRound, overlapSteps: overlap, blendAlpha: 0.5,
-        codec: .init(family: .e3m0, block: 256, zstd: true), tokenBudget: budget)
+        codec: .init(family: .e3m0, block: 256, zstd: true), tokenBudget: budget, admission: admission)
 }
 
 /// One node: what its disk keeps, and the core while it runs.
@@ -52,6 +53,8 @@ final class TestNode {
     var progress = TrainingProgress(steps: 0, tokens: 0)
     var savedProgress = TrainingProgress(steps: 0, tokens: 0)
     var knownPeers: [PeerID: [Multiaddr]] = [:]
+    var admissions: [Digest: [UInt8]] = [:]
+    var credential: Credential?
     // Memory.
     var candidates: [Digest: FakeHead] = [:]
     var timers: [NodeCore.Timer: Moment] = [:]
@@ -114,17 +117,22 @@ final class TestSwarm {
     var trace = false
     var drops: (Int, Int, [UInt8]) -> Bool = { _, _, _ in false }
     var latency: ClosedRange<Double> = 0.001...0.03
+    /// Unix time at the virtual clock's zero.
+    static let epoch: UInt64 = 1_800_000_000
+    /// When the last message between two nodes arrives: a stream keeps its order, where the order matters to a test.
+    private var lastArrival: [[Int]: Double] = [:]
 
     init(
         nodes count: Int, fragments: Int = 2, tiles: Int = 3, budget: UInt64 = 1_000_000, stepsPerRound: Int = 20,
-        seed: UInt64 = 1
+        seed: UInt64 = 1, admission: Charter.Admission = .open
     ) {
         random = SeededRandom(seed: seed)
         shapes = (0..<fragments).map { _ in
             FragmentShape(tileCount: tiles, payloadBytesMax: 10_000, snapshotTileBytesMax: 1_000)
         }
         let founder = testIdentity(1)
-        charter = testCharter(founder: founder.peerID, budget: budget, stepsPerRound: stepsPerRound)
+        charter = testCharter(
+            founder: founder.peerID, budget: budget, stepsPerRound: stepsPerRound, admission: admission)
         swarmID = Digest(hashing: [9, 9])
         genesis = (0..<fragments).map { fragment in
             FakeHead(
@@ -171,15 +179,37 @@ final class TestSwarm {
             identity: node.identity, charter: charter, swarmID: swarmID, incarnation: node.incarnation,
             listenAddresses: [address(number)],
             bootstrap: number == 0 ? [] : [PeerAddresses(peer: nodes[0].peerID, addresses: [address(0)])],
-            fragments: shapes, rateClass: 4, seed: UInt64(number) &* 77 &+ node.incarnation)
+            fragments: shapes, rateClass: 4, seed: UInt64(number) &* 77 &+ node.incarnation, credential: node.credential
+        )
         let recovered = NodeCore.Recovered(
             slots: node.slots.map(\.2), finals: node.finals,
             heads: node.heads.map { .init(round: RoundIndex($0.round), digest: $0.head.digest) },
             liveBases: node.liveBases, progress: node.progress,
-            peers: node.knownPeers.keys.sorted().map { PeerAddresses(peer: $0, addresses: node.knownPeers[$0]!) })
+            peers: node.knownPeers.keys.sorted().map { PeerAddresses(peer: $0, addresses: node.knownPeers[$0]!) },
+            admissions: node.admissions.keys.sorted().map { node.admissions[$0]! })
         node.core = try! NodeCore(configuration, recovered: recovered)
+        perform(.clock(unixTime), on: node)
         perform(.started, on: node)
         schedule(node, after: node.stepDuration.inSeconds, .step)
+    }
+
+    /// The wall clock.
+    var unixTime: UInt64 { Self.epoch + UInt64((now - .zero).components.seconds) }
+
+    /// An invite of a running node's, as its owner gets it.
+    func issue(
+        by number: Int = 0, uses: UInt32 = 1, seconds: UInt64 = 86_400, for peer: Int? = nil, secret: UInt8 = 99
+    ) throws -> Credential {
+        let holder: NodeCore.Holder =
+            peer.map { .peer(nodes[$0].peerID) } ?? .secret([UInt8](repeating: secret, count: 32))
+        return try nodes[number].core!.issue(to: holder, uses: uses, seconds: seconds, at: now)
+    }
+
+    /// Lets a node's owner do something with its core.
+    func command(_ number: Int, _ body: (inout NodeCore, inout [NodeCore.Output]) throws -> Void) rethrows {
+        var outputs: [NodeCore.Output] = []
+        try body(&nodes[number].core!, &outputs)
+        for output in outputs { perform(output, of: nodes[number]) }
     }
 
     func crash(_ number: Int) {
@@ -227,6 +257,7 @@ final class TestSwarm {
             now = max(now, at)
             if let timer {
                 timer.0.timers[timer.1] = nil
+                if timer.1 == .status { perform(.clock(unixTime), on: timer.0) }
                 perform(.timerFired(timer.1), on: timer.0)
             } else if let next {
                 happen(queue.remove(at: next))
@@ -294,7 +325,13 @@ final class TestSwarm {
         guard links.contains(pair(node.number, other.number)), other.isUp else { return }
         if Double.random(in: 0..<1, using: &random) < loses { return }
         if drops(node.number, other.number, message) { return }
-        schedule(other, after: delay(), .input(.received(from: node.peerID, message: message)))
+        var delay = delay()
+        if charter.admission != .open {
+            let (path, at) = ([node.number, other.number], (now - .zero).inSeconds)
+            lastArrival[path] = max(lastArrival[path] ?? 0, at + delay)
+            delay = lastArrival[path]! - at
+        }
+        schedule(other, after: delay, .input(.received(from: node.peerID, message: message)))
     }
 
     private func perform(_ output: NodeCore.Output, of node: TestNode) {
@@ -304,7 +341,9 @@ final class TestSwarm {
             if let other = self.node(peer) { transmit(message, from: node, to: other) }
         case .publish(let message):
             node.sent.append(message)
-            for other in nodes where other.number != node.number { transmit(message, from: node, to: other) }
+            for other in nodes where other.number != node.number && node.core!.mayServe(other.peerID) {
+                transmit(message, from: node, to: other)
+            }
         case .dial(let peer, _):
             guard let other = self.node(peer), other.isUp, links.insert(pair(node.number, other.number)).inserted else {
                 return
@@ -313,12 +352,14 @@ final class TestSwarm {
             schedule(node, after: 0.001, .input(.connected(peer, addresses: [address(other.number)])))
         case .disconnect(let peer, _):
             guard let other = self.node(peer), links.remove(pair(node.number, other.number)) != nil else { return }
-            schedule(other, after: 0.001, .input(.disconnected(node.peerID)))
-            schedule(node, after: 0.001, .input(.disconnected(peer)))
+            // What was sent before arrives before.
+            schedule(other, after: 0.05, .input(.disconnected(node.peerID)))
+            schedule(node, after: 0.05, .input(.disconnected(peer)))
         case .fetch(let digest, _, let peers):
             let has = node.blobs.contains(digest)
             let offered = peers.compactMap(self.node).contains {
-                $0.isUp && $0.blobs.contains(digest) && links.contains(pair(node.number, $0.number))
+                $0.isUp && $0.core!.mayServe(node.peerID) && $0.blobs.contains(digest)
+                    && links.contains(pair(node.number, $0.number))
             }
             if has || offered {
                 node.blobs.insert(digest)
@@ -327,6 +368,7 @@ final class TestSwarm {
                 schedule(node, after: delay(), .input(.fetchFailed(digest, reason: "not there")))
             }
         case .dropBlob(let digest): node.blobs.remove(digest)
+        case .forgetAdmission(let key): node.admissions[key] = nil
         case .keepBlobs(let digests): node.blobs.formIntersection(digests)
         case .persist(let record, let token): persist(record, token, node)
         case .pruneSlots(let fragment, let round):
@@ -359,6 +401,7 @@ final class TestSwarm {
             precondition(node.finals[fragment.value].count == Int(round.value) - 1, "finals come in order")
             node.finals[fragment.value].append(bytes)
         case .peer(let peer, let addresses): node.knownPeers[peer] = addresses
+        case .admission(let key, let bytes): node.admissions[key] = bytes
         }
         schedule(node, after: 0.001, .input(.persisted(token)))
     }

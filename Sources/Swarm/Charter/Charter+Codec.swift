@@ -102,7 +102,13 @@ extension Charter {
         message.codec.zstd = codec.zstd
         message.tokenBudget = tokenBudget
         message.weightCap = weightCap
-        message.admission = admission.rawValue
+        switch admission {
+        case .open: message.admission = 1
+        case .allowList(let peers):
+            message.admission = 2
+            message.allowed = peers.map { wire($0.publicKey) }
+        case .invite: message.admission = 3
+        }
         message.aggregation = aggregation.rawValue
         if let heldOut { message.heldOut = wire(heldOut.bytes) }
         return message
@@ -115,7 +121,7 @@ extension Charter {
         guard heldOut != nil || wire.heldOut.isEmpty else { throw .field("held-out file is not a 32-byte digest") }
         guard let rule = FragmentRule(rawValue: wire.fragmentRule) else { throw .field("unknown fragment rule") }
         guard let family = Codec.Family(rawValue: wire.codec.family) else { throw .field("unknown codec family") }
-        guard let admission = Admission(rawValue: wire.admission) else { throw .field("unknown admission") }
+        let admission = try Admission(wire)
         guard let aggregation = Aggregation(rawValue: wire.aggregation) else { throw .field("unknown aggregation") }
         let model = wire.model
         let inner = wire.inner
@@ -139,5 +145,23 @@ extension Charter {
             codec: Codec(family: family, block: Int(wire.codec.block), zstd: wire.codec.zstd),
             tokenBudget: wire.tokenBudget, weightCap: wire.weightCap, admission: admission, aggregation: aggregation,
             heldOut: heldOut)
+    }
+}
+
+extension Charter.Admission {
+    fileprivate init(_ wire: WireCharter) throws(CharterError) {
+        guard wire.admission == 2 || wire.allowed.isEmpty else { throw .field("only an allow-list lists peers") }
+        switch wire.admission {
+        case 1: self = .open
+        case 2:
+            var peers: [PeerID] = []
+            for key in wire.allowed {
+                guard let peer = PeerID(publicKey: key) else { throw .field("an allowed peer is not a 32-byte key") }
+                peers.append(peer)
+            }
+            self = .allowList(peers)
+        case 3: self = .invite
+        default: throw .field("unknown admission")
+        }
     }
 }

@@ -16,6 +16,12 @@ extension Charter {
         guard codec.block == 256 else { throw .field("codec block must be 256") }
         try Self.check("token budget", tokenBudget, 1...Limits.shareMax)
         try Self.check("weight cap", weightCap, 1...1_000)
+        if case .allowList(let peers) = admission {
+            try Self.check("number of allowed peers", peers.count, 1...Admission.allowedMax)
+            guard zip(peers, peers.dropFirst()).allSatisfy({ $0 < $1 }) else {
+                throw .field("the allowed peers must ascend, each once")
+            }
+        }
     }
 
     private func validateModel() throws(CharterError) {

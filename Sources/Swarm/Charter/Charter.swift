@@ -164,9 +164,16 @@ package struct Charter: Hashable, Sendable {
     }
 
     /// Who may join a swarm.
-    package enum Admission: UInt32, Hashable, Sendable {
+    package enum Admission: Hashable, Sendable {
         /// Whoever has the invite.
-        case open = 1
+        case open
+        /// The founder and these peers, at most `allowedMax`, ascending.
+        case allowList([PeerID])
+        /// Whoever has a capability of the founder or of a delegate.
+        case invite
+
+        /// The most peers that a charter can list.
+        package static let allowedMax = 96
     }
 
     /// How contributions become one value.

@@ -14,6 +14,7 @@ extension Invite {
         message.swarmID = wire(swarmID.bytes)
         message.bootstrap = bootstrap.prefix(Self.bootstrapMax).map { wire($0.bytes) }
         message.heads = heads.prefix(Limits.fragmentsMax).map { wire($0.bytes) }
+        if let credential { message.credential = credential.message }
         while true {
             let bytes = Self.withChecksum(message)
             // Base58 needs 1.37 characters per byte.
@@ -67,6 +68,13 @@ extension Invite {
         for bytes in message.heads {
             guard let head = Digest(bytes: array(bytes)) else { throw .malformed("a head is no digest") }
             invite.heads.append(head)
+        }
+        if message.hasCredential {
+            do throws(Refusal) {
+                invite.credential = try Credential(message.credential, swarmID: swarmID)
+            } catch {
+                throw .malformed(error.reason)
+            }
         }
         return invite
     }

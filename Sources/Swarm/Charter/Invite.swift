@@ -38,6 +38,8 @@ package struct Invite: Hashable, Sendable {
     package var bootstrap: [Multiaddr]
     /// Heads that the swarm's history must contain; empty asks for none.
     package var heads: [Digest]
+    /// What its receiver is let in by, where the swarm asks for it.
+    package var credential: Credential?
 
     /// What every invite begins with.
     package static let prefix = "atoll1"
@@ -47,9 +49,10 @@ package struct Invite: Hashable, Sendable {
     package static let bootstrapMax = 16
 
     /// Wraps the fields.
-    package init(swarmID: Digest, bootstrap: [Multiaddr], heads: [Digest] = []) {
+    package init(swarmID: Digest, bootstrap: [Multiaddr], heads: [Digest] = [], credential: Credential? = nil) {
         self.swarmID = swarmID
         self.bootstrap = bootstrap
         self.heads = heads
+        self.credential = credential
     }
 }

@@ -54,6 +54,8 @@ extension NodeCore {
         package var rateClass: UInt32
         /// Seeds the core's only random choices: whom to ask or tell.
         package var seed: UInt64
+        /// What this node is let in by, if it came by an invite that holds it.
+        package var credential: Credential?
         /// The protocol's bounds.
         package var limits: Limits
 
@@ -61,7 +63,7 @@ extension NodeCore {
         package init(
             identity: Identity, charter: Charter, swarmID: Digest, incarnation: UInt64, listenAddresses: [Multiaddr],
             bootstrap: [PeerAddresses], fragments: [FragmentShape], rateClass: UInt32 = 4, seed: UInt64,
-            limits: Limits = Limits()
+            credential: Credential? = nil, limits: Limits = Limits()
         ) {
             self.identity = identity
             self.charter = charter
@@ -72,6 +74,7 @@ extension NodeCore {
             self.fragments = fragments
             self.rateClass = rateClass
             self.seed = seed
+            self.credential = credential
             self.limits = limits
         }
     }
@@ -106,11 +109,13 @@ extension NodeCore {
         package var progress: TrainingProgress
         /// Peers to dial.
         package var peers: [PeerAddresses]
+        /// Admission records, the last one of each key.
+        package var admissions: [[UInt8]]
 
         /// Wraps the fields.
         package init(
             slots: [[UInt8]], finals: [[[UInt8]]], heads: [RecoveredHead], liveBases: [Digest?],
-            progress: TrainingProgress, peers: [PeerAddresses]
+            progress: TrainingProgress, peers: [PeerAddresses], admissions: [[UInt8]] = []
         ) {
             self.slots = slots
             self.finals = finals
@@ -118,6 +123,7 @@ extension NodeCore {
             self.liveBases = liveBases
             self.progress = progress
             self.peers = peers
+            self.admissions = admissions
         }
 
         /// What a node that starts at genesis knows: the genesis heads' digests, in fragment order.

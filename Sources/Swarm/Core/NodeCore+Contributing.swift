@@ -34,6 +34,15 @@ extension NodeCore {
             return violation(peer, signer: roster.signer, "a roster without a quorum of voters")
         }
         guard !roster.content.closing || budgetKnown else { return send(.status(report()), to: peer) }
+        if let stranger = roster.content.joins.map(\.signer).first(where: { $0 != me && !mayServe($0) }) {
+            // The coordinator may know of a newcomer before this node does: its answer brings the records, and a nudge
+            // the roster again.
+            event(
+                .planRefused(
+                    id.fragment, id.round, attempt: id.attempt, reason: "\(stranger.short) is not known to be a member")
+            )
+            return send(.status(report()), to: peer)
+        }
         progressed(id)
         fragments[id.fragment.value].round?.set(roster, tileCount: state.shape.tileCount)
         out.append(.cancelTimer(.aggregate(id.fragment)))

@@ -49,7 +49,9 @@ extension NodeCore {
         case .open: break
         }
         let state = fragments[id.fragment.value]
-        guard let round = state.round, var proposer = round.proposer, proposer.id == id else { return }
+        guard let round = state.round, var proposer = round.proposer, proposer.id == id,
+            join.signer == me || mayServe(join.signer)
+        else { return }
         guard join.content.base == round.tip.head else {
             return violation(peer, signer: join.signer, "a join for another base")
         }

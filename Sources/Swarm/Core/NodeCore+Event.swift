@@ -53,6 +53,12 @@ extension NodeCore {
         case planRefused(FragmentIndex, RoundIndex, attempt: UInt32, reason: String)
         /// A commit was not acked.
         case commitRefused(FragmentIndex, RoundIndex, attempt: UInt32, reason: String)
+        /// This node let a peer in by a capability.
+        case peerAdmitted(PeerID, CapabilitySerial)
+        /// A peer was not let in, or is let in no longer.
+        case peerRefused(PeerID, AdmissionRefusal)
+        /// A peer does not let this node in.
+        case refusedBy(PeerID, AdmissionRefusal)
         /// A peer broke a rule.
         case violation(PeerID, reason: String)
         /// A record could not be written; nothing is signed until one can be.
@@ -153,6 +159,8 @@ package struct NodeStatus: Hashable, Sendable {
     package var connectedMembers: [PeerID]
     /// Members known, connected or not.
     package var knownMembers: Int
+    /// Why this node was not let in when it last asked; nil once somebody has let it in.
+    package var refusal: AdmissionRefusal?
     /// Whether records can be written.
     package var canPersist: Bool
 }

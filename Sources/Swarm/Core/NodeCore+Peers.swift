@@ -7,6 +7,13 @@ import PeerNet
 extension NodeCore {
     mutating func connected(_ peer: PeerID, _ addresses: [Multiaddr]) {
         guard peer != me else { return }
+        if charter.admission != .open { present(to: peer) }
+        guard mayServe(peer) else { return strangerConnected(peer, addresses) }
+        welcome(peer, addresses)
+    }
+
+    /// Begins to deal with a connected peer that may take part.
+    mutating func welcome(_ peer: PeerID, _ addresses: [Multiaddr]) {
         peers.update(peer) { entry in
             entry.isConnected = true
             entry.isLeaving = false
@@ -26,6 +33,8 @@ extension NodeCore {
     }
 
     mutating func disconnected(_ peer: PeerID) {
+        strangers[peer] = nil
+        guard peers[peer] != nil else { return }
         let wasMember = peers.isMember(peer)
         peers.update(peer) { entry in
             entry.isConnected = false
@@ -46,7 +55,8 @@ extension NodeCore {
     /// Where this node stands, and some members that it knows.
     func report() -> Report {
         var random = random
-        let told = peers.known.filter { !(peers[$0]?.addresses.isEmpty ?? true) }.shuffled(using: &random)
+        let told = peers.known.filter { mayServe($0) && !(peers[$0]?.addresses.isEmpty ?? true) }.shuffled(
+            using: &random)
         return Report(
             fragments: fragments.map { state in
                 FragmentReport(
@@ -55,17 +65,22 @@ extension NodeCore {
             },
             members: told.prefix(Limits.toldMembersMax).map { peer in
                 PeerAddresses(peer: peer, addresses: peers[peer]?.addresses ?? [])
-            })
+            }, admission: admissions.summary)
     }
 
     mutating func tellStatus() {
         if let peer = peers.members.randomElement(using: &random) { send(.status(report()), to: peer) }
         for peer in peers.known { dial(peer) }
+        dismissStrangers()
         set(.status, after: limits.statusInterval)
     }
 
     mutating func dial(_ peer: PeerID) {
         guard !isStopping, let entry = peers[peer], !entry.isConnected, !entry.addresses.isEmpty else { return }
+        guard strangers[peer] == nil, !admissions.isRevokedByFounder(peer), entry.restsUntil.map({ $0 <= now }) ?? true
+        else {
+            return
+        }
         guard peers.members.count < Limits.dialedPeersMax else { return }
         out.append(.dial(peer, entry.addresses))
     }
@@ -74,6 +89,7 @@ extension NodeCore {
         guard hello.report.fragments.count == fragments.count else {
             return violation(peer, signer: peer, "a hello tells of another number of fragments")
         }
+        refusal = nil
         let isNews = peers[peer]?.incarnation == nil
         let known = peers[peer]?.addresses
         peers.update(peer) { entry in
@@ -117,6 +133,7 @@ extension NodeCore {
             entry.reports = report.fragments
             entry.wasUseless = false
         }
+        exchangeAdmissions(with: peer, that: report.admission)
         for member in report.members where member.peer != me && !member.addresses.isEmpty {
             guard peers[member.peer]?.addresses.isEmpty ?? true else { continue }
             peers.update(member.peer) { $0.addresses = member.addresses }
@@ -130,6 +147,7 @@ extension NodeCore {
 
     mutating func received(_ bytes: [UInt8], from peer: PeerID) {
         guard isStarted, peer != me else { return }
+        guard mayServe(peer) else { return strangerSent(bytes, peer) }
         do { handle(try Message(bytes: bytes, in: context), from: peer) } catch {
             violation(peer, signer: peer, error.reason)
         }
@@ -157,6 +175,8 @@ extension NodeCore {
         case .snapshotRequest(let fragment): snapshotRequested(fragment, from: peer)
         case .snapshot(let offer): snapshotReceived(offer, from: peer)
         case .goodbye: goodbyeReceived(from: peer)
+        case .admission(let notice): admissionReceived(notice, from: peer)
+        case .admissionRefused(let refusal): refused(refusal, by: peer)
         }
     }
 
@@ -179,7 +199,7 @@ extension Message {
     /// The fragment that the message is about, if it is about one.
     var fragment: FragmentIndex? {
         switch self {
-        case .hello, .status, .goodbye: nil
+        case .hello, .status, .goodbye, .admission, .admissionRefused: nil
         case .plan(let plan): plan.content.id.fragment
         case .join(let join, _): join.content.id.fragment
         case .roster(let roster): roster.content.id.fragment

@@ -72,7 +72,8 @@ extension NodeCore {
             fragments[fragment.value].finalOnItsWay = nil
             persistNextFinal(fragment)
             follow(fragment)
-        case .peer, .job: break
+        case .admission(let record?): publish(.admission(AdmissionNotice([record])))
+        case .admission(nil), .peer, .job: break
         }
     }
 

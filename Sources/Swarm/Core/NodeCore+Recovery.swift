@@ -24,6 +24,21 @@ extension NodeCore {
         }
     }
 
+    static func recoveredAdmissions(
+        _ configuration: Configuration, _ recovered: Recovered
+    ) throws(StartError) -> AdmissionBook {
+        let context = AdmissionContext(swarmID: configuration.swarmID, founder: configuration.charter.founder)
+        var book = AdmissionBook(rule: configuration.charter.admission, context: context)
+        var records: [AdmissionRecord] = []
+        for bytes in recovered.admissions {
+            do { records.append(try AdmissionRecord(bytes: bytes, in: context)) } catch {
+                throw .recovered("an admission record cannot be read: \(error.reason)")
+            }
+        }
+        book.restore(records)
+        return book
+    }
+
     /// Rebuilds one fragment: its ledger, how far the head is behind it, and whether the live value can be kept.
     func recoveredFragment(_ fragment: FragmentIndex, _ recovered: Recovered) throws(StartError) -> FragmentState {
         let shape = configuration.fragments[fragment.value]

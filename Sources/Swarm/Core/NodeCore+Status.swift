@@ -13,7 +13,8 @@ extension NodeCore {
                     commit: state.ledger.tip.commit, voters: state.ledger.tip.voters, tokens: state.ledger.tip.tokens,
                     closed: state.ledger.tip.closed, activity: activity(state))
             }, committedTokens: committedTokens, tokenBudget: charter.tokenBudget, connectedMembers: peers.members,
-            knownMembers: peers.count, canPersist: requests.failedRecords.isEmpty)
+            knownMembers: peers.count, refusal: peers.members.isEmpty ? refusal : nil,
+            canPersist: requests.failedRecords.isEmpty)
     }
 
     private var phase: NodeStatus.Phase {

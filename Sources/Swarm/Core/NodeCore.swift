@@ -18,6 +18,13 @@ package struct NodeCore: Sendable {
 
     var fragments: [FragmentState] = []
     var peers: PeerTable
+    var admissions: AdmissionBook
+    /// Connected peers that are not let in: since when, and their addresses.
+    var strangers: [PeerID: (since: Moment, addresses: [Multiaddr])] = [:]
+    /// The wall clock as last told, and when that was.
+    var wallClock: (seconds: UInt64, at: Moment)?
+    /// Why this node was last refused, unless somebody has greeted it since.
+    var refusal: AdmissionRefusal?
     var shelf = BlobShelf()
     var slots = SlotBook()
     var requests = Requests()
@@ -52,6 +59,7 @@ package struct NodeCore: Sendable {
         me = configuration.identity.peerID
         random = SeededRandom(seed: configuration.seed)
         peers = PeerTable(me: me)
+        admissions = try Self.recoveredAdmissions(configuration, recovered)
         progress = recovered.progress
         retryWait = configuration.limits.retry
         isAlone = configuration.bootstrap.isEmpty && recovered.peers.isEmpty
@@ -93,6 +101,7 @@ package struct NodeCore: Sendable {
         case .applied(let fragment, let round, let progress): applied(fragment, round, progress)
         case .trained(let progress): trained(progress)
         case .timerFired(let timer): fired(timer)
+        case .clock(let seconds): wallClock = (seconds, now)
         case .stopping: stop()
         }
     }

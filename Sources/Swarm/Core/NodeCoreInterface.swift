@@ -19,6 +19,8 @@ package enum DurableRecord: Hashable, Sendable {
     case final(FragmentIndex, RoundIndex, [UInt8])
     /// Addresses of a member, to dial after a restart.
     case peer(PeerID, [Multiaddr])
+    /// A record of who may take part, and its key: a later one with the same key replaces it.
+    case admission(Digest, [UInt8])
 }
 
 /// What the trainer must do with a new head, at a step boundary.
@@ -94,6 +96,9 @@ extension NodeCore {
         case trained(TrainingProgress)
         /// A timer set with `.setTimer` fired.
         case timerFired(Timer)
+        /// The wall clock, in seconds of Unix time: before `.started`, and again at least every minute where the charter
+        /// does not let everybody in.
+        case clock(UInt64)
         /// The driver is about to stop: say goodbye.
         case stopping
     }
@@ -122,6 +127,8 @@ extension NodeCore {
         case persist(DurableRecord, then: Token)
         /// Forget slot records of this fragment up to and including this round: its commit is final and durable.
         case pruneSlots(FragmentIndex, through: RoundIndex)
+        /// Forget the admission record with this key.
+        case forgetAdmission(Digest)
         /// Do some arithmetic beside training, in the order given per fragment, then answer `.computed(token, …)`.
         /// Blobs that the result names are stored durably before the answer.
         case compute(Job, then: Token)

@@ -8,6 +8,8 @@ struct Requests: Sendable {
         case slot(SlotBook.Key)
         case final(FragmentIndex, RoundIndex)
         case peer
+        /// A voucher by this node's word goes to the others once it is on disk.
+        case admission(AdmissionRecord?)
         case job(FragmentIndex, Purpose)
     }
 

@@ -169,6 +169,22 @@ nonisolated struct WireEnvelope: Sendable {
     set {message = .goodbye(newValue)}
   }
 
+  var admission: WireAdmission {
+    get {
+      if case .admission(let v)? = message {return v}
+      return WireAdmission()
+    }
+    set {message = .admission(newValue)}
+  }
+
+  var admissionRefused: WireAdmissionRefused {
+    get {
+      if case .admissionRefused(let v)? = message {return v}
+      return WireAdmissionRefused()
+    }
+    set {message = .admissionRefused(newValue)}
+  }
+
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
   nonisolated enum OneOf_Message: Equatable, Sendable {
@@ -188,6 +204,8 @@ nonisolated struct WireEnvelope: Sendable {
     case snapshotRequest(WireSnapshotRequest)
     case snapshot(WireSnapshot)
     case goodbye(WireGoodbye)
+    case admission(WireAdmission)
+    case admissionRefused(WireAdmissionRefused)
 
   }
 
@@ -258,6 +276,9 @@ nonisolated struct WireHello: Sendable {
 
   var members: [WireMember] = []
 
+  /// A summary of the admission records held: sixteen words of 8 bytes, or nothing where there are none.
+  var admission: Data = Data()
+
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
   init() {}
@@ -274,6 +295,9 @@ nonisolated struct WireStatus: Sendable {
 
   /// It answers a status and is not answered itself.
   var answer: Bool = false
+
+  /// As in a hello.
+  var admission: Data = Data()
 
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -727,6 +751,179 @@ nonisolated struct WireGoodbye: Sendable {
   init() {}
 }
 
+/// Records of who may take part, described in admission.md. In a presentation the sender's own voucher comes last.
+nonisolated struct WireAdmission: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  var presents: Bool = false
+
+  /// Each an encoded Voucher.
+  var vouchers: [Data] = []
+
+  var revocations: [WireSigned] = []
+
+  var delegations: [WireSigned] = []
+
+  var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  init() {}
+}
+
+/// One peer's way into a swarm: what it was given, that it is the one who uses it, and who let it in.
+nonisolated struct WireVoucher: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  var capability: WireSigned {
+    get {_capability ?? WireSigned()}
+    set {_capability = newValue}
+  }
+  /// Returns true if `capability` has been explicitly set.
+  var hasCapability: Bool {self._capability != nil}
+  /// Clears the value of `capability`. Subsequent reads from it will return its default value.
+  mutating func clearCapability() {self._capability = nil}
+
+  /// Absent where the founder signed the capability.
+  var delegation: WireSigned {
+    get {_delegation ?? WireSigned()}
+    set {_delegation = newValue}
+  }
+  /// Returns true if `delegation` has been explicitly set.
+  var hasDelegation: Bool {self._delegation != nil}
+  /// Clears the value of `delegation`. Subsequent reads from it will return its default value.
+  mutating func clearDelegation() {self._delegation = nil}
+
+  var claim: WireSigned {
+    get {_claim ?? WireSigned()}
+    set {_claim = newValue}
+  }
+  /// Returns true if `claim` has been explicitly set.
+  var hasClaim: Bool {self._claim != nil}
+  /// Clears the value of `claim`. Subsequent reads from it will return its default value.
+  mutating func clearClaim() {self._claim = nil}
+
+  /// Absent until a member has let the peer in.
+  var welcome: WireSigned {
+    get {_welcome ?? WireSigned()}
+    set {_welcome = newValue}
+  }
+  /// Returns true if `welcome` has been explicitly set.
+  var hasWelcome: Bool {self._welcome != nil}
+  /// Clears the value of `welcome`. Subsequent reads from it will return its default value.
+  mutating func clearWelcome() {self._welcome = nil}
+
+  var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  init() {}
+
+  fileprivate var _capability: WireSigned? = nil
+  fileprivate var _delegation: WireSigned? = nil
+  fileprivate var _claim: WireSigned? = nil
+  fileprivate var _welcome: WireSigned? = nil
+}
+
+/// The receiver is not let in, and why; the connection ends.
+nonisolated struct WireAdmissionRefused: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  var reason: UInt32 = 0
+
+  var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  init() {}
+}
+
+/// Body, signed by the founder: a peer may issue capabilities.
+nonisolated struct WireDelegation: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  var delegate: Data = Data()
+
+  /// Unix time in seconds.
+  var expires: UInt64 = 0
+
+  /// Peers that may come in by all of its capabilities together.
+  var uses: UInt32 = 0
+
+  var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  init() {}
+}
+
+/// Body, signed by the founder or a delegate: who holds the key may bring peers in.
+nonisolated struct WireCapability: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// An Ed25519 key: of the invite, or of the one peer for which the capability is.
+  var holder: Data = Data()
+
+  var bound: Bool = false
+
+  var expires: UInt64 = 0
+
+  var uses: UInt32 = 0
+
+  var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  init() {}
+}
+
+/// Body, signed by the capability's holder: this peer uses it.
+nonisolated struct WireClaim: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  var capability: Data = Data()
+
+  var peer: Data = Data()
+
+  var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  init() {}
+}
+
+/// Body, signed by a member: it has let the peer in.
+nonisolated struct WireWelcome: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  var capability: Data = Data()
+
+  var peer: Data = Data()
+
+  var time: UInt64 = 0
+
+  var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  init() {}
+}
+
+/// Body, signed by the founder or a delegate: a serial (8 bytes) or a peer is no longer good; exactly one is named.
+nonisolated struct WireRevocation: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  var serial: Data = Data()
+
+  var peer: Data = Data()
+
+  var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  init() {}
+}
+
 /// The immutable description of a swarm. The swarm id is BLAKE2b-256 of the encoded SignedCharter.
 nonisolated struct WireSignedCharter: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
@@ -839,7 +1036,7 @@ nonisolated struct WireCharter: @unchecked Sendable {
     set {_uniqueStorage()._weightCap = newValue}
   }
 
-  /// 1: whoever has the invite.
+  /// 1: whoever has the invite. 2: the peers in `allowed`. 3: whoever has a capability.
   var admission: UInt32 {
     get {_storage._admission}
     set {_uniqueStorage()._admission = newValue}
@@ -854,6 +1051,12 @@ nonisolated struct WireCharter: @unchecked Sendable {
   var heldOut: Data {
     get {_storage._heldOut}
     set {_uniqueStorage()._heldOut = newValue}
+  }
+
+  /// Keys of peers, ascending.
+  var allowed: [Data] {
+    get {_storage._allowed}
+    set {_uniqueStorage()._allowed = newValue}
   }
 
   var unknownFields = SwiftProtobuf.UnknownStorage()
@@ -968,9 +1171,55 @@ nonisolated struct WireInvite: Sendable {
 
   var heads: [Data] = []
 
+  var credential: WireInviteCredential {
+    get {_credential ?? WireInviteCredential()}
+    set {_credential = newValue}
+  }
+  /// Returns true if `credential` has been explicitly set.
+  var hasCredential: Bool {self._credential != nil}
+  /// Clears the value of `credential`. Subsequent reads from it will return its default value.
+  mutating func clearCredential() {self._credential = nil}
+
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
   init() {}
+
+  fileprivate var _credential: WireInviteCredential? = nil
+}
+
+/// What lets the invite's receiver in.
+nonisolated struct WireInviteCredential: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  var capability: WireSigned {
+    get {_capability ?? WireSigned()}
+    set {_capability = newValue}
+  }
+  /// Returns true if `capability` has been explicitly set.
+  var hasCapability: Bool {self._capability != nil}
+  /// Clears the value of `capability`. Subsequent reads from it will return its default value.
+  mutating func clearCapability() {self._capability = nil}
+
+  var delegation: WireSigned {
+    get {_delegation ?? WireSigned()}
+    set {_delegation = newValue}
+  }
+  /// Returns true if `delegation` has been explicitly set.
+  var hasDelegation: Bool {self._delegation != nil}
+  /// Clears the value of `delegation`. Subsequent reads from it will return its default value.
+  mutating func clearDelegation() {self._delegation = nil}
+
+  /// Seed of the capability's holder key; absent where the capability is bound to a peer.
+  var secret: Data = Data()
+
+  var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  init() {}
+
+  fileprivate var _capability: WireSigned? = nil
+  fileprivate var _delegation: WireSigned? = nil
 }
 
 // MARK: - Code below here is support for the SwiftProtobuf runtime.
@@ -979,7 +1228,7 @@ fileprivate nonisolated let _protobuf_package = "atoll.swarm"
 
 nonisolated extension WireEnvelope: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".Envelope"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}version\0\u{3}swarm_id\0\u{1}branch\0\u{1}hello\0\u{1}status\0\u{1}plan\0\u{1}join\0\u{1}roster\0\u{1}offer\0\u{1}result\0\u{1}hold\0\u{1}commit\0\u{1}ack\0\u{1}final\0\u{3}ledger_request\0\u{3}ledger_page\0\u{3}snapshot_request\0\u{1}snapshot\0\u{1}goodbye\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}version\0\u{3}swarm_id\0\u{1}branch\0\u{1}hello\0\u{1}status\0\u{1}plan\0\u{1}join\0\u{1}roster\0\u{1}offer\0\u{1}result\0\u{1}hold\0\u{1}commit\0\u{1}ack\0\u{1}final\0\u{3}ledger_request\0\u{3}ledger_page\0\u{3}snapshot_request\0\u{1}snapshot\0\u{1}goodbye\0\u{1}admission\0\u{3}admission_refused\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1198,6 +1447,32 @@ nonisolated extension WireEnvelope: SwiftProtobuf.Message, SwiftProtobuf._Messag
           self.message = .goodbye(v)
         }
       }()
+      case 20: try {
+        var v: WireAdmission?
+        var hadOneofValue = false
+        if let current = self.message {
+          hadOneofValue = true
+          if case .admission(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.message = .admission(v)
+        }
+      }()
+      case 21: try {
+        var v: WireAdmissionRefused?
+        var hadOneofValue = false
+        if let current = self.message {
+          hadOneofValue = true
+          if case .admissionRefused(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.message = .admissionRefused(v)
+        }
+      }()
       default: break
       }
     }
@@ -1281,6 +1556,14 @@ nonisolated extension WireEnvelope: SwiftProtobuf.Message, SwiftProtobuf._Messag
     case .goodbye?: try {
       guard case .goodbye(let v)? = self.message else { preconditionFailure() }
       try visitor.visitSingularMessageField(value: v, fieldNumber: 19)
+    }()
+    case .admission?: try {
+      guard case .admission(let v)? = self.message else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 20)
+    }()
+    case .admissionRefused?: try {
+      guard case .admissionRefused(let v)? = self.message else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 21)
     }()
     case nil: break
     }
@@ -1419,7 +1702,7 @@ nonisolated extension WireMember: SwiftProtobuf.Message, SwiftProtobuf._MessageI
 
 nonisolated extension WireHello: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".Hello"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}incarnation\0\u{1}addresses\0\u{1}fragments\0\u{1}members\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}incarnation\0\u{1}addresses\0\u{1}fragments\0\u{1}members\0\u{1}admission\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1431,6 +1714,7 @@ nonisolated extension WireHello: SwiftProtobuf.Message, SwiftProtobuf._MessageIm
       case 2: try { try decoder.decodeRepeatedBytesField(value: &self.addresses) }()
       case 3: try { try decoder.decodeRepeatedMessageField(value: &self.fragments) }()
       case 4: try { try decoder.decodeRepeatedMessageField(value: &self.members) }()
+      case 5: try { try decoder.decodeSingularBytesField(value: &self.admission) }()
       default: break
       }
     }
@@ -1449,6 +1733,9 @@ nonisolated extension WireHello: SwiftProtobuf.Message, SwiftProtobuf._MessageIm
     if !self.members.isEmpty {
       try visitor.visitRepeatedMessageField(value: self.members, fieldNumber: 4)
     }
+    if !self.admission.isEmpty {
+      try visitor.visitSingularBytesField(value: self.admission, fieldNumber: 5)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -1457,6 +1744,7 @@ nonisolated extension WireHello: SwiftProtobuf.Message, SwiftProtobuf._MessageIm
     if lhs.addresses != rhs.addresses {return false}
     if lhs.fragments != rhs.fragments {return false}
     if lhs.members != rhs.members {return false}
+    if lhs.admission != rhs.admission {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -1464,7 +1752,7 @@ nonisolated extension WireHello: SwiftProtobuf.Message, SwiftProtobuf._MessageIm
 
 nonisolated extension WireStatus: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".Status"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}fragments\0\u{1}members\0\u{1}answer\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}fragments\0\u{1}members\0\u{1}answer\0\u{1}admission\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1475,6 +1763,7 @@ nonisolated extension WireStatus: SwiftProtobuf.Message, SwiftProtobuf._MessageI
       case 1: try { try decoder.decodeRepeatedMessageField(value: &self.fragments) }()
       case 2: try { try decoder.decodeRepeatedMessageField(value: &self.members) }()
       case 3: try { try decoder.decodeSingularBoolField(value: &self.answer) }()
+      case 4: try { try decoder.decodeSingularBytesField(value: &self.admission) }()
       default: break
       }
     }
@@ -1490,6 +1779,9 @@ nonisolated extension WireStatus: SwiftProtobuf.Message, SwiftProtobuf._MessageI
     if self.answer != false {
       try visitor.visitSingularBoolField(value: self.answer, fieldNumber: 3)
     }
+    if !self.admission.isEmpty {
+      try visitor.visitSingularBytesField(value: self.admission, fieldNumber: 4)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -1497,6 +1789,7 @@ nonisolated extension WireStatus: SwiftProtobuf.Message, SwiftProtobuf._MessageI
     if lhs.fragments != rhs.fragments {return false}
     if lhs.members != rhs.members {return false}
     if lhs.answer != rhs.answer {return false}
+    if lhs.admission != rhs.admission {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -2466,6 +2759,325 @@ nonisolated extension WireGoodbye: SwiftProtobuf.Message, SwiftProtobuf._Message
   }
 }
 
+nonisolated extension WireAdmission: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  static let protoMessageName: String = _protobuf_package + ".Admission"
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}presents\0\u{1}vouchers\0\u{1}revocations\0\u{1}delegations\0")
+
+  mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularBoolField(value: &self.presents) }()
+      case 2: try { try decoder.decodeRepeatedBytesField(value: &self.vouchers) }()
+      case 3: try { try decoder.decodeRepeatedMessageField(value: &self.revocations) }()
+      case 4: try { try decoder.decodeRepeatedMessageField(value: &self.delegations) }()
+      default: break
+      }
+    }
+  }
+
+  func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.presents != false {
+      try visitor.visitSingularBoolField(value: self.presents, fieldNumber: 1)
+    }
+    if !self.vouchers.isEmpty {
+      try visitor.visitRepeatedBytesField(value: self.vouchers, fieldNumber: 2)
+    }
+    if !self.revocations.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.revocations, fieldNumber: 3)
+    }
+    if !self.delegations.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.delegations, fieldNumber: 4)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  static func ==(lhs: WireAdmission, rhs: WireAdmission) -> Bool {
+    if lhs.presents != rhs.presents {return false}
+    if lhs.vouchers != rhs.vouchers {return false}
+    if lhs.revocations != rhs.revocations {return false}
+    if lhs.delegations != rhs.delegations {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension WireVoucher: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  static let protoMessageName: String = _protobuf_package + ".Voucher"
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}capability\0\u{1}delegation\0\u{1}claim\0\u{1}welcome\0")
+
+  mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularMessageField(value: &self._capability) }()
+      case 2: try { try decoder.decodeSingularMessageField(value: &self._delegation) }()
+      case 3: try { try decoder.decodeSingularMessageField(value: &self._claim) }()
+      case 4: try { try decoder.decodeSingularMessageField(value: &self._welcome) }()
+      default: break
+      }
+    }
+  }
+
+  func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    try { if let v = self._capability {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
+    } }()
+    try { if let v = self._delegation {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
+    } }()
+    try { if let v = self._claim {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 3)
+    } }()
+    try { if let v = self._welcome {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 4)
+    } }()
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  static func ==(lhs: WireVoucher, rhs: WireVoucher) -> Bool {
+    if lhs._capability != rhs._capability {return false}
+    if lhs._delegation != rhs._delegation {return false}
+    if lhs._claim != rhs._claim {return false}
+    if lhs._welcome != rhs._welcome {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension WireAdmissionRefused: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  static let protoMessageName: String = _protobuf_package + ".AdmissionRefused"
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}reason\0")
+
+  mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularUInt32Field(value: &self.reason) }()
+      default: break
+      }
+    }
+  }
+
+  func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.reason != 0 {
+      try visitor.visitSingularUInt32Field(value: self.reason, fieldNumber: 1)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  static func ==(lhs: WireAdmissionRefused, rhs: WireAdmissionRefused) -> Bool {
+    if lhs.reason != rhs.reason {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension WireDelegation: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  static let protoMessageName: String = _protobuf_package + ".Delegation"
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}delegate\0\u{1}expires\0\u{1}uses\0")
+
+  mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularBytesField(value: &self.delegate) }()
+      case 2: try { try decoder.decodeSingularUInt64Field(value: &self.expires) }()
+      case 3: try { try decoder.decodeSingularUInt32Field(value: &self.uses) }()
+      default: break
+      }
+    }
+  }
+
+  func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.delegate.isEmpty {
+      try visitor.visitSingularBytesField(value: self.delegate, fieldNumber: 1)
+    }
+    if self.expires != 0 {
+      try visitor.visitSingularUInt64Field(value: self.expires, fieldNumber: 2)
+    }
+    if self.uses != 0 {
+      try visitor.visitSingularUInt32Field(value: self.uses, fieldNumber: 3)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  static func ==(lhs: WireDelegation, rhs: WireDelegation) -> Bool {
+    if lhs.delegate != rhs.delegate {return false}
+    if lhs.expires != rhs.expires {return false}
+    if lhs.uses != rhs.uses {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension WireCapability: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  static let protoMessageName: String = _protobuf_package + ".Capability"
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}holder\0\u{1}bound\0\u{1}expires\0\u{1}uses\0")
+
+  mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularBytesField(value: &self.holder) }()
+      case 2: try { try decoder.decodeSingularBoolField(value: &self.bound) }()
+      case 3: try { try decoder.decodeSingularUInt64Field(value: &self.expires) }()
+      case 4: try { try decoder.decodeSingularUInt32Field(value: &self.uses) }()
+      default: break
+      }
+    }
+  }
+
+  func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.holder.isEmpty {
+      try visitor.visitSingularBytesField(value: self.holder, fieldNumber: 1)
+    }
+    if self.bound != false {
+      try visitor.visitSingularBoolField(value: self.bound, fieldNumber: 2)
+    }
+    if self.expires != 0 {
+      try visitor.visitSingularUInt64Field(value: self.expires, fieldNumber: 3)
+    }
+    if self.uses != 0 {
+      try visitor.visitSingularUInt32Field(value: self.uses, fieldNumber: 4)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  static func ==(lhs: WireCapability, rhs: WireCapability) -> Bool {
+    if lhs.holder != rhs.holder {return false}
+    if lhs.bound != rhs.bound {return false}
+    if lhs.expires != rhs.expires {return false}
+    if lhs.uses != rhs.uses {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension WireClaim: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  static let protoMessageName: String = _protobuf_package + ".Claim"
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}capability\0\u{1}peer\0")
+
+  mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularBytesField(value: &self.capability) }()
+      case 2: try { try decoder.decodeSingularBytesField(value: &self.peer) }()
+      default: break
+      }
+    }
+  }
+
+  func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.capability.isEmpty {
+      try visitor.visitSingularBytesField(value: self.capability, fieldNumber: 1)
+    }
+    if !self.peer.isEmpty {
+      try visitor.visitSingularBytesField(value: self.peer, fieldNumber: 2)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  static func ==(lhs: WireClaim, rhs: WireClaim) -> Bool {
+    if lhs.capability != rhs.capability {return false}
+    if lhs.peer != rhs.peer {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension WireWelcome: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  static let protoMessageName: String = _protobuf_package + ".Welcome"
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}capability\0\u{1}peer\0\u{1}time\0")
+
+  mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularBytesField(value: &self.capability) }()
+      case 2: try { try decoder.decodeSingularBytesField(value: &self.peer) }()
+      case 3: try { try decoder.decodeSingularUInt64Field(value: &self.time) }()
+      default: break
+      }
+    }
+  }
+
+  func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.capability.isEmpty {
+      try visitor.visitSingularBytesField(value: self.capability, fieldNumber: 1)
+    }
+    if !self.peer.isEmpty {
+      try visitor.visitSingularBytesField(value: self.peer, fieldNumber: 2)
+    }
+    if self.time != 0 {
+      try visitor.visitSingularUInt64Field(value: self.time, fieldNumber: 3)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  static func ==(lhs: WireWelcome, rhs: WireWelcome) -> Bool {
+    if lhs.capability != rhs.capability {return false}
+    if lhs.peer != rhs.peer {return false}
+    if lhs.time != rhs.time {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension WireRevocation: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  static let protoMessageName: String = _protobuf_package + ".Revocation"
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}serial\0\u{1}peer\0")
+
+  mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularBytesField(value: &self.serial) }()
+      case 2: try { try decoder.decodeSingularBytesField(value: &self.peer) }()
+      default: break
+      }
+    }
+  }
+
+  func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.serial.isEmpty {
+      try visitor.visitSingularBytesField(value: self.serial, fieldNumber: 1)
+    }
+    if !self.peer.isEmpty {
+      try visitor.visitSingularBytesField(value: self.peer, fieldNumber: 2)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  static func ==(lhs: WireRevocation, rhs: WireRevocation) -> Bool {
+    if lhs.serial != rhs.serial {return false}
+    if lhs.peer != rhs.peer {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
 nonisolated extension WireSignedCharter: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".SignedCharter"
   static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}body\0\u{1}signature\0")
@@ -2503,7 +3115,7 @@ nonisolated extension WireSignedCharter: SwiftProtobuf.Message, SwiftProtobuf._M
 
 nonisolated extension WireCharter: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".Charter"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}version\0\u{1}name\0\u{1}founder\0\u{1}model\0\u{1}tokenizer\0\u{1}seed\0\u{1}inner\0\u{1}outer\0\u{3}fragment_rule\0\u{3}inner_steps_per_round\0\u{3}overlap_steps\0\u{3}blend_alpha\0\u{1}codec\0\u{3}token_budget\0\u{3}weight_cap\0\u{1}admission\0\u{1}aggregation\0\u{3}held_out\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}version\0\u{1}name\0\u{1}founder\0\u{1}model\0\u{1}tokenizer\0\u{1}seed\0\u{1}inner\0\u{1}outer\0\u{3}fragment_rule\0\u{3}inner_steps_per_round\0\u{3}overlap_steps\0\u{3}blend_alpha\0\u{1}codec\0\u{3}token_budget\0\u{3}weight_cap\0\u{1}admission\0\u{1}aggregation\0\u{3}held_out\0\u{1}allowed\0")
 
   fileprivate class _StorageClass {
     var _version: UInt32 = 0
@@ -2524,6 +3136,7 @@ nonisolated extension WireCharter: SwiftProtobuf.Message, SwiftProtobuf._Message
     var _admission: UInt32 = 0
     var _aggregation: UInt32 = 0
     var _heldOut: Data = Data()
+    var _allowed: [Data] = []
 
       // This property is used as the initial default value for new instances of the type.
       // The type itself is protecting the reference to its storage via CoW semantics.
@@ -2552,6 +3165,7 @@ nonisolated extension WireCharter: SwiftProtobuf.Message, SwiftProtobuf._Message
       _admission = source._admission
       _aggregation = source._aggregation
       _heldOut = source._heldOut
+      _allowed = source._allowed
     }
   }
 
@@ -2588,6 +3202,7 @@ nonisolated extension WireCharter: SwiftProtobuf.Message, SwiftProtobuf._Message
         case 16: try { try decoder.decodeSingularUInt32Field(value: &_storage._admission) }()
         case 17: try { try decoder.decodeSingularUInt32Field(value: &_storage._aggregation) }()
         case 18: try { try decoder.decodeSingularBytesField(value: &_storage._heldOut) }()
+        case 19: try { try decoder.decodeRepeatedBytesField(value: &_storage._allowed) }()
         default: break
         }
       }
@@ -2654,6 +3269,9 @@ nonisolated extension WireCharter: SwiftProtobuf.Message, SwiftProtobuf._Message
       if !_storage._heldOut.isEmpty {
         try visitor.visitSingularBytesField(value: _storage._heldOut, fieldNumber: 18)
       }
+      if !_storage._allowed.isEmpty {
+        try visitor.visitRepeatedBytesField(value: _storage._allowed, fieldNumber: 19)
+      }
     }
     try unknownFields.traverse(visitor: &visitor)
   }
@@ -2681,6 +3299,7 @@ nonisolated extension WireCharter: SwiftProtobuf.Message, SwiftProtobuf._Message
         if _storage._admission != rhs_storage._admission {return false}
         if _storage._aggregation != rhs_storage._aggregation {return false}
         if _storage._heldOut != rhs_storage._heldOut {return false}
+        if _storage._allowed != rhs_storage._allowed {return false}
         return true
       }
       if !storagesAreEqual {return false}
@@ -2917,7 +3536,7 @@ nonisolated extension WireCharterCodec: SwiftProtobuf.Message, SwiftProtobuf._Me
 
 nonisolated extension WireInvite: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".Invite"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}version\0\u{3}swarm_id\0\u{1}bootstrap\0\u{1}heads\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}version\0\u{3}swarm_id\0\u{1}bootstrap\0\u{1}heads\0\u{1}credential\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -2929,12 +3548,17 @@ nonisolated extension WireInvite: SwiftProtobuf.Message, SwiftProtobuf._MessageI
       case 2: try { try decoder.decodeSingularBytesField(value: &self.swarmID) }()
       case 3: try { try decoder.decodeRepeatedBytesField(value: &self.bootstrap) }()
       case 4: try { try decoder.decodeRepeatedBytesField(value: &self.heads) }()
+      case 5: try { try decoder.decodeSingularMessageField(value: &self._credential) }()
       default: break
       }
     }
   }
 
   func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
     if self.version != 0 {
       try visitor.visitSingularUInt32Field(value: self.version, fieldNumber: 1)
     }
@@ -2947,6 +3571,9 @@ nonisolated extension WireInvite: SwiftProtobuf.Message, SwiftProtobuf._MessageI
     if !self.heads.isEmpty {
       try visitor.visitRepeatedBytesField(value: self.heads, fieldNumber: 4)
     }
+    try { if let v = self._credential {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 5)
+    } }()
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -2955,6 +3582,51 @@ nonisolated extension WireInvite: SwiftProtobuf.Message, SwiftProtobuf._MessageI
     if lhs.swarmID != rhs.swarmID {return false}
     if lhs.bootstrap != rhs.bootstrap {return false}
     if lhs.heads != rhs.heads {return false}
+    if lhs._credential != rhs._credential {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension WireInviteCredential: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  static let protoMessageName: String = _protobuf_package + ".InviteCredential"
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}capability\0\u{1}delegation\0\u{1}secret\0")
+
+  mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularMessageField(value: &self._capability) }()
+      case 2: try { try decoder.decodeSingularMessageField(value: &self._delegation) }()
+      case 3: try { try decoder.decodeSingularBytesField(value: &self.secret) }()
+      default: break
+      }
+    }
+  }
+
+  func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    try { if let v = self._capability {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
+    } }()
+    try { if let v = self._delegation {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
+    } }()
+    if !self.secret.isEmpty {
+      try visitor.visitSingularBytesField(value: self.secret, fieldNumber: 3)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  static func ==(lhs: WireInviteCredential, rhs: WireInviteCredential) -> Bool {
+    if lhs._capability != rhs._capability {return false}
+    if lhs._delegation != rhs._delegation {return false}
+    if lhs.secret != rhs.secret {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -14,6 +14,10 @@ struct Peer: Hashable, Sendable {
     var reports: [FragmentReport] = []
     /// Its last answer to a ledger or snapshot request was of no use; others are asked first.
     var wasUseless = false
+    /// It has refused this node: not to be dialed before.
+    var restsUntil: Moment?
+    /// When admission records were sent to it.
+    var admissionsSentAt: Moment?
 
     /// Whether it can be asked for anything.
     var isMember: Bool { isConnected && !reports.isEmpty }
@@ -49,6 +53,9 @@ struct PeerTable: Sendable {
         }
         peers[peer] = entry
     }
+
+    /// Forgets a peer.
+    mutating func remove(_ peer: PeerID) { peers[peer] = nil }
 
     /// The newest ledger round of a fragment that a connected member has told.
     func newestRound(of fragment: FragmentIndex) -> RoundIndex? {

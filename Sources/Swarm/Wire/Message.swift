@@ -21,6 +21,8 @@ enum Message: Hashable, Sendable {
     case snapshotRequest(FragmentIndex)
     case snapshot(SnapshotOffer)
     case goodbye
+    case admission(AdmissionNotice)
+    case admissionRefused(AdmissionRefusal)
 }
 
 extension Message {
@@ -29,16 +31,34 @@ extension Message {
     /// Decodes an envelope of at most `Limits.messageBytesMax` bytes; total.
     init(bytes: [UInt8], in context: BranchContext) throws(Refusal) {
         guard bytes.count <= Limits.messageBytesMax else { throw Refusal("a message is too large") }
+        self = try Self.checked(try Self.opened(bytes, in: context), in: context)
+    }
+
+    /// Decodes what a peer may say that is not let in: who it is, and that it does not let this node in either. Anything
+    /// else is nil and costs no signature check.
+    init?(stranger bytes: [UInt8], in context: BranchContext) throws(Refusal) {
+        guard bytes.count <= Limits.presentationBytesMax else { throw Refusal("a stranger's message is too large") }
+        let message = try Self.opened(bytes, in: context)
+        switch message {
+        case .admission(let admission) where admission.presents: self = try Self.checked(message, in: context)
+        case .admissionRefused: self = try Self.checked(message, in: context)
+        default: return nil
+        }
+    }
+
+    private static func opened(
+        _ bytes: [UInt8], in context: BranchContext
+    ) throws(Refusal) -> WireEnvelope.OneOf_Message {
         let envelope = try decode(WireEnvelope.self, bytes)
-        guard envelope.version == Self.version else {
-            throw Refusal("a message has version \(envelope.version), not \(Self.version)")
+        guard envelope.version == version else {
+            throw Refusal("a message has version \(envelope.version), not \(version)")
         }
         guard envelope.swarmID.elementsEqual(context.swarmID.bytes) else {
             throw Refusal("it belongs to another swarm")
         }
         guard envelope.branch == context.branch else { throw Refusal("a message is of another branch") }
         guard let message = envelope.message else { throw Refusal("a message is empty or of an unknown kind") }
-        self = try Self.checked(message, in: context)
+        return message
     }
 
     private static func checked(
@@ -49,9 +69,9 @@ extension Message {
             return .hello(
                 Hello(
                     incarnation: hello.incarnation, addresses: usableAddresses(hello.addresses.map(array)),
-                    report: try Report(hello.fragments, hello.members)))
+                    report: try Report(hello.fragments, hello.members, hello.admission)))
         case .status(let status):
-            var report = try Report(status.fragments, status.members)
+            var report = try Report(status.fragments, status.members, status.admission)
             report.isAnswer = status.answer
             return .status(report)
         case .plan(let plan): return .plan(try Signed(plan, in: context))
@@ -77,6 +97,12 @@ extension Message {
             return .snapshotRequest(try AttemptID(fragment: request.fragment, round: 1, attempt: 0).fragment)
         case .snapshot(let snapshot): return .snapshot(try SnapshotOffer(snapshot))
         case .goodbye: return .goodbye
+        case .admission(let admission):
+            return .admission(
+                try AdmissionNotice(admission, in: BranchContext(swarmID: context.swarmID, branch: "")))
+        case .admissionRefused(let refused):
+            // A reason of a newer version still refuses.
+            return .admissionRefused(AdmissionRefusal(rawValue: refused.reason) ?? .invalid)
         }
     }
 
@@ -114,12 +140,14 @@ extension Message {
             message.addresses = hello.addresses.map { wire($0.bytes) }
             message.fragments = hello.report.wireFragments
             message.members = hello.report.wireMembers
+            message.admission = wire(hello.report.admission.bytes)
             return .hello(message)
         case .status(let report):
             var message = WireStatus()
             message.fragments = report.wireFragments
             message.members = report.wireMembers
             message.answer = report.isAnswer
+            message.admission = wire(report.admission.bytes)
             return .status(message)
         case .plan(let plan): return .plan(plan.message)
         case .join(let join, let accepted):
@@ -150,6 +178,11 @@ extension Message {
             return .snapshotRequest(message)
         case .snapshot(let offer): return .snapshot(offer.message)
         case .goodbye: return .goodbye(WireGoodbye())
+        case .admission(let notice): return .admission(notice.message)
+        case .admissionRefused(let refusal):
+            var message = WireAdmissionRefused()
+            message.reason = refusal.rawValue
+            return .admissionRefused(message)
         }
     }
 }

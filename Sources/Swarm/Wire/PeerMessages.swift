@@ -15,6 +15,8 @@ struct FragmentReport: Hashable, Sendable {
 struct Report: Hashable, Sendable {
     var fragments: [FragmentReport]
     var members: [PeerAddresses]
+    /// Which admission records it holds.
+    var admission = AdmissionSummary()
     /// It answers a status and is not answered itself.
     var isAnswer = false
 }
@@ -47,7 +49,9 @@ struct SnapshotOffer: Hashable, Sendable {
 }
 
 extension Report {
-    init(_ fragments: [WireFragmentStatus], _ members: [WireMember]) throws(Refusal) {
+    init(
+        _ fragments: [WireFragmentStatus], _ members: [WireMember], _ admission: some Collection<UInt8>
+    ) throws(Refusal) {
         guard fragments.count <= Limits.fragmentsMax else { throw Refusal("a report has too many fragments") }
         guard members.count <= Limits.toldMembersMax else { throw Refusal("a report has too many members") }
         self.fragments = []
@@ -62,6 +66,7 @@ extension Report {
             guard let peer = PeerID(publicKey: member.peer) else { throw Refusal("a reported member is no key") }
             self.members.append(PeerAddresses(peer: peer, addresses: usableAddresses(member.addresses.map(array))))
         }
+        self.admission = try AdmissionSummary(bytes: Array(admission))
     }
 
     var wireFragments: [WireFragmentStatus] {

@@ -20,6 +20,7 @@ struct BranchContext: Hashable, Sendable {
 /// The kinds of signed messages; the raw value is part of what is signed.
 enum SignedKind: String, Hashable, Sendable {
     case plan, join, roster, result, commit, ack
+    case delegation, capability, claim, welcome, revocation
 }
 
 /// The body of a signed message.
