@@ -26,6 +26,8 @@ package enum Invariant: String, Hashable, Sendable, CaseIterable {
     case promiseIsKept = "a promise is kept"
     /// (3, 6) A training step counts at most once per fragment.
     case countedOnce = "a training step is committed at most once"
+    /// (5) Who is not let in gets nothing.
+    case strangersGetNothing = "nothing of the swarm reaches a node that is not let in"
     /// Absent is not zero: only tiles whose commit lists a node are blended.
     case blendOnlyListed = "a node blends only tiles whose commit lists it"
     /// The core and its driver keep their own contract.

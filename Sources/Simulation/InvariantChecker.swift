@@ -189,7 +189,7 @@ package final class InvariantChecker {
             case .slot(_, _, let bytes):
                 // What a crash left of unsynced writes is durable without anybody having been told.
                 if let message = ObservedMessage(bytes) { try slotIsDurable(message, node) }
-            case .peer: break
+            case .peer, .admission: break
             }
         }
         for (fragment, count) in counts.enumerated() where count < ledgersDurable[number][fragment] {

@@ -33,7 +33,7 @@ package struct ObservedMessage: Sendable {
 
     /// Decodes a message; nil if it is none, which no correct node sends.
     package init?(_ bytes: [UInt8]) {
-        guard let envelope = WireFields(bytes), let field = envelope.oneOf(4...19) else { return nil }
+        guard let envelope = WireFields(bytes), let field = envelope.oneOf(4...21) else { return nil }
         let message = envelope.bytes(field)
         let kind = Self.kinds[field] ?? .other
         switch kind {
@@ -62,6 +62,11 @@ package struct ObservedMessage: Sendable {
             body = message
             slot = Slot(kind: kind, fragment: FragmentIndex(0), round: RoundIndex(0), attempt: 0)
         }
+    }
+
+    /// Whether a message only shows who its sender is, or refuses its receiver: all that a stranger may get.
+    static func isAboutAdmission(_ bytes: [UInt8]) -> Bool {
+        WireFields(bytes)?.oneOf(4...21).map { $0 >= 20 } ?? false
     }
 
     private static func slot(_ kind: MessageKind, _ fields: WireFields) -> Slot {

@@ -14,7 +14,7 @@ struct RecoveryGoal {
 
     /// Takes stock when the faults end.
     init(scenario: Scenario, world: SimulatedWorld, nodes: [SimulatedNode], checker: InvariantChecker) {
-        let up = Set(nodes.filter { !$0.isDead }.map(\.number))
+        let up = Set(nodes.filter { !$0.isDead && !$0.isOutside }.map(\.number))
         waived = Set(
             world.layout.fragments.map(\.index)
                 .filter { !checker.isQuorum(up, of: checker.voters(of: $0)) }.map(\.value))
@@ -28,7 +28,7 @@ struct RecoveryGoal {
     /// The first thing that is missing; nil when the goal is reached.
     func missing(nodes: [SimulatedNode], checker: InvariantChecker) -> InvariantViolation? {
         if finishes, waived.isEmpty {
-            for node in nodes where !node.isDead && node.running?.isFinished != true {
+            for node in nodes where !node.isDead && !node.isOutside && node.running?.isFinished != true {
                 return InvariantViolation(
                     .progress, node.number,
                     "has not finished; rounds \(checker.finalCounts), its own \(checker.headRounds[node.number.value])")
@@ -47,7 +47,8 @@ struct RecoveryGoal {
                 return InvariantViolation(
                     .progress, nil, "fragment \(fragment) is at round \(records.count) of \(round)")
             }
-            for node in nodes where !node.isDead && checker.headRounds[node.number.value][fragment] < round {
+            for node in nodes
+            where !node.isDead && !node.isOutside && checker.headRounds[node.number.value][fragment] < round {
                 return InvariantViolation(
                     .everyoneArrives, node.number,
                     "fragment \(fragment): holds round \(checker.headRounds[node.number.value][fragment]) of \(round)")
@@ -55,7 +56,9 @@ struct RecoveryGoal {
         }
         guard !finishes, waived.count < rounds.count else { return nil }
         for node in nodes
-        where !node.isDead && checker.contributionCounts[node.number.value] <= contributions[node.number.value] {
+        where !node.isDead && !node.isOutside
+            && checker.contributionCounts[node.number.value] <= contributions[node.number.value]
+        {
             return InvariantViolation(.everyoneArrives, node.number, "has contributed nothing since the faults ended")
         }
         return nil

@@ -16,6 +16,8 @@ package struct Scenario: Sendable {
     package var roundsAfterFaults: UInt64
     /// … within this time, and every node that is up must be level by then.
     package var recoveryTimeMax: Duration
+    /// Where the swarm asks for invites.
+    package var invites: InvitePlan?
 
     /// Wraps the fields.
     package init(
@@ -124,6 +126,10 @@ package enum Fault: Hashable, Sendable {
     case freeDisk(NodeNumber)
     /// Steps take this many times as long from now on; 1 is normal.
     case slowSteps(NodeNumber, factor: Int)
+    /// The founder revokes an invite of the scenario's plan.
+    case revokeInvite(Int)
+    /// The founder ends a node's membership.
+    case revokeNode(NodeNumber)
 }
 
 /// The kinds of control messages in which a crash is worth provoking.

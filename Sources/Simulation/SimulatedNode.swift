@@ -31,6 +31,8 @@ package final class SimulatedNode {
     package var running: RunningNode?
     /// Set when the node is gone for good.
     package var isDead = false
+    /// Set while the node is not, or no longer, let into the swarm: nothing is asked of it.
+    package var isOutside = false
     /// Multiplies the time of a step.
     package var slowness = 1
     /// The node's own chance: disk latencies, torn writes.

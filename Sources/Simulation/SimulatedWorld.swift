@@ -20,6 +20,9 @@ package struct SimulatedWorld: Sendable {
     /// The nodes' addresses, by number.
     package let addresses: [Multiaddr]
 
+    /// What the nodes show to be let in, by the invites' numbers; empty where everybody is let in.
+    let credentials: [Credential]
+
     /// Derives everything from the scenario.
     package init(_ scenario: Scenario) throws(InvariantViolation) {
         var generator = SeededGenerator(seed: scenario.seed, stream: 2)
@@ -51,12 +54,15 @@ package struct SimulatedWorld: Sendable {
                 tileCount: fragment.tiles.count, payloadBytesMax: 4096 + 8 * fragment.parameterCount,
                 snapshotTileBytesMax: 64 + 8 * longest)
         }
-        charter = Self.charter(of: scenario.model, founder: identities[0].peerID, seed: scenario.seed)
+        var charter = Self.charter(of: scenario.model, founder: identities[0].peerID, seed: scenario.seed)
+        if scenario.invites != nil { charter.admission = .invite }
+        self.charter = charter
         do {
             swarmID = Charter.swarmID(ofSealed: try charter.sealed(by: identities[0]))
         } catch {
             throw InvariantViolation(.contract, nil, "the charter cannot be sealed: \(error)")
         }
+        credentials = try scenario.invites?.credentials(founder: identities[0], swarmID: swarmID) ?? []
     }
 
     /// Cuts each fragment into tensors of uneven sizes; the last fragment is the one outside the blocks.

@@ -81,7 +81,10 @@ extension Simulator {
         guard isAlive(transfer, leg: transfer.path) else { return }
         let back = transfer.path.reversed
         let request = transfer.request
-        let blob = nodes[transfer.server.value].disk.blobs[request.digest] ?? []
+        let server = nodes[transfer.server.value]
+        let asker = world.identities[transfer.asker.node.value].peerID
+        let isServed = server.running?.core.mayServe(asker) == true
+        let blob = isServed ? server.disk.blobs[request.digest] ?? [] : []
         let content =
             switch request.kind {
             case .content: blob

@@ -7,7 +7,7 @@ import Swarm
 extension Simulator {
     static func describe(_ input: NodeCore.Input) -> String? {
         switch input {
-        case .started, .received, .trained, .persisted: nil
+        case .started, .clock, .received, .trained, .persisted: nil
         case .connected(let peer, _): "connected to \(hexadecimal(peer.publicKey.prefix(4)))"
         case .disconnected(let peer): "disconnected from \(hexadecimal(peer.publicKey.prefix(4)))"
         case .fetched(let digest): "fetched \(digest.short)"

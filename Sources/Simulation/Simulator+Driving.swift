@@ -12,9 +12,14 @@ extension Simulator {
         running.outputs.removeAll(keepingCapacity: true)
         running.core.handle(input, at: now, into: &running.outputs)
         // A nested feed cannot happen: whatever an output causes is scheduled, at the earliest now.
-        for output in running.outputs {
+        try perform(running.outputs, life)
+    }
+
+    /// Performs a core's outputs, in order, as long as its life lasts.
+    func perform(_ outputs: [NodeCore.Output], _ life: Life) throws(InvariantViolation) {
+        for output in outputs {
+            guard let running = running(life) else { return }
             try perform(output, life, running)
-            guard nodes[life.node.value].running === running else { return }
         }
     }
 
@@ -30,6 +35,8 @@ extension Simulator {
         case .fetch(let digest, let byteCount, let peers):
             try fetch(BlobReference(digest: digest, byteCount: byteCount), from: peers, life, running)
         case .dropBlob(let digest): node.disk.drop(digest)
+        case .forgetAdmission(let key):
+            node.disk.removeRecords { if case .admission(key, _) = $0 { true } else { false } }
         case .keepBlobs(let digests):
             let kept = Set(digests)
             for digest in node.disk.blobs.keys.sorted() where !kept.contains(digest) { node.disk.drop(digest) }

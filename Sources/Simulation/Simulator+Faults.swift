@@ -37,6 +37,19 @@ extension Simulator {
         case .freeDisk(let number):
             note(number, "disk free")
             nodes[number.value].disk.isFull = false
+        case .revokeInvite(let index):
+            let serial = world.credentials[index].serial
+            note(NodeNumber(0), "revokes invite \(serial)")
+            try command(nodes[0]) { (core, now, outputs) throws(IssuingError) in
+                try core.revoke(serial, at: now, into: &outputs)
+            }
+        case .revokeNode(let number):
+            note(NodeNumber(0), "revokes \(number)")
+            nodes[number.value].isOutside = true
+            let peer = world.identities[number.value].peerID
+            try command(nodes[0]) { (core, now, outputs) throws(IssuingError) in
+                try core.revoke(peer, at: now, into: &outputs)
+            }
         case .slowSteps(let number, let factor): nodes[number.value].slowness = factor
         }
     }
@@ -85,7 +98,23 @@ extension Simulator {
         node.running = RunningNode(core: core, workshop: workshop, trainer: trainer)
         try checker.started(node, from: start.progress)
         queue.schedule(.step(node.life), after: node.description.stepDuration * node.slowness)
+        try feed(node.life, .clock(unixTime))
         try feed(node.life, .started)
+    }
+
+    /// A node's owner does something with its core.
+    private func command(
+        _ node: SimulatedNode,
+        _ body: (inout NodeCore, Moment, inout [NodeCore.Output]) throws(IssuingError) -> Void
+    ) throws(InvariantViolation) {
+        guard let running = node.running else {
+            throw InvariantViolation(.contract, node.number, "is down when its owner wants something of it")
+        }
+        var outputs: [NodeCore.Output] = []
+        do { try body(&running.core, now, &outputs) } catch {
+            throw InvariantViolation(.contract, node.number, "does not do what its owner wants: \(error)")
+        }
+        try perform(outputs, node.life)
     }
 
     private func configuration(of node: SimulatedNode) -> NodeCore.Configuration {
@@ -100,7 +129,8 @@ extension Simulator {
             listenAddresses: [node.address], bootstrap: bootstrap, fragments: world.shapes,
             rateClass: UInt32(1 + node.number.value % 5),
             seed: scenario.seed &+ 7919 &* UInt64(node.number.value)
-                &+ node.incarnation)
+                &+ node.incarnation,
+            credential: scenario.invites?.shown[node.number.value].map { world.credentials[$0] })
     }
 
     private func recovered(
@@ -110,6 +140,7 @@ extension Simulator {
         var finals: [[[UInt8]]] = world.layout.fragments.map { _ in [] }
         var rounds = Dictionary(uniqueKeysWithValues: world.genesis.map { ($0.digest, RoundIndex(0)) })
         var peers: [PeerID: [Multiaddr]] = [:]
+        var admissions: [Digest: [UInt8]] = [:]
         for record in node.disk.journal {
             switch record {
             case .slot(_, _, let bytes): slots.append(bytes)
@@ -123,6 +154,7 @@ extension Simulator {
                 }
                 if let final = ObservedFinal(bytes) { rounds[final.value.head] = round }
             case .peer(let peer, let addresses): peers[peer] = addresses
+            case .admission(let key, let bytes): admissions[key] = bytes
             }
         }
         var recoveredHeads: [NodeCore.RecoveredHead] = []
@@ -137,6 +169,7 @@ extension Simulator {
             slots: slots, finals: finals, heads: recoveredHeads,
             liveBases: world.layout.fragments.map { snapshot?.bases[$0.index.value] },
             progress: snapshot?.progress ?? TrainingProgress(steps: 0, tokens: 0),
-            peers: peers.sorted { $0.key < $1.key }.map { PeerAddresses(peer: $0.key, addresses: $0.value) })
+            peers: peers.sorted { $0.key < $1.key }.map { PeerAddresses(peer: $0.key, addresses: $0.value) },
+            admissions: admissions.sorted { $0.key < $1.key }.map(\.value))
     }
 }

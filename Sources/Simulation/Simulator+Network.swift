@@ -61,6 +61,10 @@ extension Simulator {
     func drop(_ peer: PeerID, _ reason: String, by node: SimulatedNode) throws(InvariantViolation) {
         note(node.number, "drops \(world.node(peer)?.description ?? "a stranger"): \(reason)")
         guard let target = world.node(peer) else { return }
+        if scenario.invites != nil, AdmissionRefusal.allCases.contains(where: { "\($0)" == reason }) {
+            // What was sent before still arrives.
+            return queue.schedule(.fault(.reset(Path(from: node.number, to: target))), after: .milliseconds(300))
+        }
         // Every node of a simulation is honest, so nobody has a reason to drop anybody.
         throw InvariantViolation(.contract, node.number, "dropped \(target), an honest peer: \(reason)")
     }
@@ -80,7 +84,10 @@ extension Simulator {
         if case .reject(let reason)? = node.running?.core.judge(message, by: node.identity.peerID) {
             throw InvariantViolation(.contract, node.number, "publishes what gossip refuses: \(reason)")
         }
-        try send(message, to: network.peers(of: node.number), from: node, byGossip: true)
+        let members = network.peers(of: node.number).filter {
+            node.running?.core.mayServe(world.identities[$0.value].peerID) == true
+        }
+        try send(message, to: members, from: node, byGossip: true)
     }
 
     func send(
@@ -120,6 +127,11 @@ extension Simulator {
         let node = nodes[path.to.value]
         guard network.connection(over: path) == connection, network.isOpen(path), node.running != nil else { return }
         note(node.number, "from \(path.from): \(summary)")
+        if scenario.invites?.outsiders.contains(node.number) == true, !ObservedMessage.isAboutAdmission(bytes),
+            scenario.invites?.outsiders.contains(path.from) == false
+        {
+            throw InvariantViolation(.strangersGetNothing, node.number, "gets a \(summary) from \(path.from)")
+        }
         try feed(node.life, .received(from: world.identities[path.from.value].peerID, message: bytes))
     }
 }

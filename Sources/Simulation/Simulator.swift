@@ -45,6 +45,7 @@ package final class Simulator {
                 number: NodeNumber(number), description: description, identity: world.identities[number],
                 address: world.addresses[number], seed: scenario.seed)
         }
+        for number in scenario.invites?.outsiders ?? [] { nodes[number.value].isOutside = true }
         trace = Trace(linesKept: traceLinesKept)
         checker = InvariantChecker(world: world)
         for (number, description) in scenario.nodes.enumerated() {
@@ -55,6 +56,9 @@ package final class Simulator {
 
     /// Virtual time.
     package var now: Moment { queue.now }
+
+    /// The wall clock of every node.
+    var unixTime: UInt64 { InvitePlan.epoch + UInt64((now - .zero).components.seconds) }
 
     /// Runs to the scenario's end, or to the first broken invariant.
     package func run() throws(SimulationFailure) -> SimulationReport {
@@ -157,6 +161,7 @@ package final class Simulator {
         case .timer(let life, let timer, let setting):
             guard let running = running(life), running.timers[timer] == setting else { return }
             running.timers[timer] = nil
+            if timer == .status { try feed(life, .clock(unixTime)) }
             try feed(life, .timerFired(timer))
         case .jobEnded(let life, let job, let token): try jobEnded(life, job, token)
         case .blobRequested(let transfer): blobRequested(transfer)
