@@ -24,6 +24,11 @@ struct InitCommand: AsyncParsableCommand {
     var threads: Int?
 
     @Option(
+        name: .customLong("private-network"),
+        help: "A key file (atoll swarm key): only nodes with the same key are spoken to.")
+    var privateNetwork: String?
+
+    @Option(
         name: .long,
         help: "Text to train on, as NAME=GLOB; may be given several times. Default: what is found on this machine.")
     var domain: [String] = []
@@ -34,7 +39,9 @@ struct InitCommand: AsyncParsableCommand {
     func run() async throws {
         let home = try homeOptions.nodeHome()
         let summary = try home.initialize(
-            NodeHome.Choices(listen: listen, threads: threads, domains: try NodeHome.parseDomains(domain)))
+            NodeHome.Choices(
+                listen: listen, threads: threads, privateNetwork: privateNetwork,
+                domains: try NodeHome.parseDomains(domain)))
         try summary.show(json: json)
     }
 }

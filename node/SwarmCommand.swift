@@ -5,8 +5,10 @@ import NodeService
 struct SwarmCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "swarm",
-        abstract: "Form, join, list and leave swarms.",
-        subcommands: [New.self, Join.self, List.self, Leave.self, Invite.self])
+        abstract: "Form, join, list and leave swarms; say who may take part.",
+        subcommands: [
+            New.self, Join.self, List.self, Leave.self, Invite.self, Revoke.self, Key.self,
+        ])
 
     /// Whether and how to follow the node afterwards.
     struct FollowOptions: ParsableArguments {
@@ -97,20 +99,6 @@ struct SwarmCommand: AsyncParsableCommand {
         func run() async throws {
             let home = try homeOptions.nodeHome()
             try await SwarmFormation(home: home).leave(deleting: delete).show(json: false)
-        }
-    }
-
-    /// `atoll swarm invite`
-    struct Invite: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(
-            abstract: "Print an invite to the active swarm, with this running node as the way in.",
-            discussion: "Example:\n  atoll swarm invite")
-
-        @OptionGroup var homeOptions: HomeOptions
-        @Flag(name: .long, help: "Print JSON.") var json = false
-
-        func run() async throws {
-            try await NodeControl(home: try homeOptions.nodeHome()).invite().show(json: json)
         }
     }
 }

@@ -10,10 +10,76 @@ package struct NodeControl: Sendable {
     /// Works on a home.
     package init(home: NodeHome) { self.home = home }
 
+    /// What was signed, until when and for how many peers it is good.
+    package struct InviteLimits: Sendable {
+        /// Sixteen hexadecimal digits.
+        package var serial: String
+        /// Peers that may come in.
+        package var uses: Int
+        /// Unix time in seconds.
+        package var expires: UInt64
+
+        init?(_ answer: JSONObject?) {
+            guard let serial = answer?["serial"]?.string?.string, let uses = answer?["uses"]?.integer,
+                let expires = answer?["expires"]?.integer
+            else { return nil }
+            self.serial = serial
+            self.uses = uses
+            self.expires = UInt64(clamping: expires)
+        }
+
+        /// For people.
+        package var text: String { "\(uses == 1 ? "one node" : "\(uses) nodes"), until \(WallTime.text(expires))" }
+    }
+
     /// An invite as text.
     package struct InviteLine: Sendable {
         /// The line.
-        package var text: String
+        package var line: String
+        /// Where the swarm asks for capabilities.
+        package var limits: InviteLimits?
+    }
+
+    /// A delegate that was named.
+    package struct DelegationLine: Sendable {
+        /// Its peer id.
+        package var delegate: String
+        /// What it may do.
+        package var limits: InviteLimits
+    }
+
+    /// What was revoked.
+    package struct RevocationLine: Sendable {
+        /// A serial or a peer id.
+        package var target: String
+        /// Whether it is a peer id.
+        package var isPeer: Bool
+    }
+
+    /// What an invite should be; nil takes the default.
+    package struct InviteChoices: Sendable {
+        /// Peers that may come in by it; one.
+        package var uses: Int?
+        /// How long it is good, such as 7d, 12h, 30m or 45s; a week.
+        package var lifetime: String?
+        /// The only peer that may come in by it; whoever has the line.
+        package var peer: String?
+
+        /// Wraps the choices.
+        package init(uses: Int? = nil, lifetime: String? = nil, peer: String? = nil) {
+            self.uses = uses
+            self.lifetime = lifetime
+            self.peer = peer
+        }
+
+        func question(_ command: String) throws(UserError) -> JSONObject {
+            var question = JSONObject()
+            question["command"] = .text(command)
+            if let uses { question["uses"] = .integer(Int64(uses)) }
+            if let lifetime { question["seconds"] = .integer(Int64(clamping: try WallTime.seconds(lifetime))) }
+            if let peer { question["peer"] = .text(peer) }
+            return question
+        }
     }
 
     /// The node's state.
@@ -23,11 +89,32 @@ package struct NodeControl: Sendable {
     }
 
     /// An invite to the node's swarm with the node as the way in.
-    package func invite() async throws(UserError) -> InviteLine {
-        guard let text = try await ask(["command": "invite"]).object?["invite"]?.string?.string else {
+    package func invite(_ choices: InviteChoices = InviteChoices()) async throws(UserError) -> InviteLine {
+        let answer = try await ask(.object(try choices.question("invite"))).object
+        guard let line = answer?["invite"]?.string?.string else { throw Self.unintelligible }
+        return InviteLine(line: line, limits: InviteLimits(answer))
+    }
+
+    /// Lets a member issue invites, for as many peers in all as `choices` say.
+    package func delegate(
+        to peer: String, _ choices: InviteChoices
+    ) async throws(UserError) -> DelegationLine {
+        var question = try choices.question("delegate")
+        question["delegate"] = .text(peer)
+        let answer = try await ask(.object(question)).object
+        guard let delegate = answer?["delegate"]?.string?.string, let limits = InviteLimits(answer) else {
             throw Self.unintelligible
         }
-        return InviteLine(text: text)
+        return DelegationLine(delegate: delegate, limits: limits)
+    }
+
+    /// Ends an invite or delegation by its serial, or a membership by a peer id.
+    package func revoke(_ target: String) async throws(UserError) -> RevocationLine {
+        let answer = try await ask(["command": "revoke", "target": .text(target)]).object
+        guard let revoked = answer?["revoked"]?.string?.string, let kind = answer?["kind"]?.string?.string else {
+            throw Self.unintelligible
+        }
+        return RevocationLine(target: revoked, isPeer: kind == "peer")
     }
 
     /// The peers that the node is connected to.
@@ -77,7 +164,10 @@ package struct NodeControl: Sendable {
             let answer = try JSONValue(parsing: line)
             if let reason = answer.object?["error"]?.string {
                 let cure = answer.object?["cure"]?.string?.string
-                throw UserError(reason.string, cure: cure ?? "See atoll node logs", exitCode: .unavailable)
+                let code = answer.object?["exit_code"]?.integer
+                    .flatMap { UserError.ExitCode(rawValue: Int32(clamping: $0)) }
+                throw UserError(
+                    reason.string, cure: cure ?? "See atoll node logs", exitCode: code ?? .unavailable)
             }
             return answer
         } catch {
@@ -95,9 +185,9 @@ extension NodeDaemon {
         let question = (try? JSONValue(parsing: line))?.object
         switch question?["command"]?.string?.string {
         case "status": await reply.send((await report()).json.line)
-        case "invite":
-            let answer: JSONValue = ["invite": .text(invite().text)]
-            await reply.send(answer.line)
+        case "invite": await reply.send(invite(question ?? JSONObject()).line)
+        case "delegate": await reply.send(delegate(question ?? JSONObject()).line)
+        case "revoke": await reply.send(revoke(question?["target"]?.string?.string ?? "").line)
         case "ping": await reply.send((await ping(question?["peer"]?.string?.string ?? "")).line)
         case "doctor": await reply.send((await diagnosis()).json.line)
         case "stop":

@@ -10,12 +10,18 @@ extension NodeHome {
         package var listen: String?
         /// Training threads.
         package var threads: Int?
+        /// The key file of a private network.
+        package var privateNetwork: String?
         /// Text to train on.
         package var domains: [NodeConfiguration.Domain]
 
         /// Wraps the choices.
-        package init(listen: String? = nil, threads: Int? = nil, domains: [NodeConfiguration.Domain] = []) {
+        package init(
+            listen: String? = nil, threads: Int? = nil, privateNetwork: String? = nil,
+            domains: [NodeConfiguration.Domain] = []
+        ) {
             self.listen = listen
+            self.privateNetwork = privateNetwork
             self.threads = threads
             self.domains = domains
         }
@@ -49,6 +55,8 @@ extension NodeHome {
         var configuration = found
         if let listen = choices.listen { configuration.listen = listen }
         if let threads = choices.threads { configuration.threads = threads }
+        if let name = choices.privateNetwork { configuration.privateNetwork = try Self.absolute(name) }
+        _ = try loadNetworkKey(configuration)
         if !choices.domains.isEmpty { configuration.domains = choices.domains }
         // What nothing changes keeps its owner's comments.
         if !isThere || configuration != found {

@@ -13,11 +13,13 @@ extension HomeSummary: CommandReport {
 extension SwarmFormation.Membership: CommandReport {
     package var text: String {
         let verb = wasMember ? "already in" : "in"
-        return "\(verb) swarm \(name) (\(swarmID.prefix(8)))\non another machine: atoll swarm join \(invite)"
+        let line = "\(verb) swarm \(name) (\(swarmID.prefix(8)))"
+        return invite.map { "\(line)\non another machine: atoll swarm join \($0.text)" } ?? line
     }
     package var json: JSONValue {
         [
-            "swarm_name": .text(name), "swarm_id": .text(swarmID), "invite": .text(invite),
+            "swarm_name": .text(name), "swarm_id": .text(swarmID),
+            "invite": invite.map { .text($0.line) } ?? .null,
             "was_member": .bool(wasMember),
         ]
     }
@@ -29,7 +31,44 @@ extension SwarmFormation.Departure: CommandReport {
 }
 
 extension NodeControl.InviteLine: CommandReport {
-    package var json: JSONValue { ["invite": .text(text)] }
+    package var text: String {
+        limits.map { "\(line)\n\($0.text); to end it: atoll swarm revoke \($0.serial)" } ?? line
+    }
+    package var json: JSONValue {
+        guard let limits else { return ["invite": .text(line)] }
+        return [
+            "invite": .text(line), "serial": .text(limits.serial), "uses": .integer(Int64(limits.uses)),
+            "expires": .integer(Int64(clamping: limits.expires)),
+        ]
+    }
+}
+
+extension NodeControl.DelegationLine: CommandReport {
+    package var text: String {
+        "\(delegate) may issue invites: \(limits.text); to end it: atoll swarm revoke \(limits.serial)"
+    }
+    package var json: JSONValue {
+        [
+            "delegate": .text(delegate), "serial": .text(limits.serial), "uses": .integer(Int64(limits.uses)),
+            "expires": .integer(Int64(clamping: limits.expires)),
+        ]
+    }
+}
+
+extension NodeControl.RevocationLine: CommandReport {
+    package var text: String {
+        isPeer
+            ? "revoked \(target): members drop it as they hear of it"
+            : "revoked \(target), and with it the membership of all who came by it"
+    }
+    package var json: JSONValue { ["revoked": .text(target), "kind": .text(isPeer ? "peer" : "serial")] }
+}
+
+extension NetworkKeyFile: CommandReport {
+    package var text: String {
+        "wrote \(path)\nput it on every machine of the network and name it in config.yaml as private_network"
+    }
+    package var json: JSONValue { ["path": .text(path)] }
 }
 
 extension SwarmCheckpoint.Summary: CommandReport {
@@ -70,6 +109,7 @@ extension NodeReport: CommandReport {
         if let diskProblem {
             lines.append("disk         \(diskProblem); training goes on, nothing is signed until there is room")
         }
+        if let refusal { lines.append("admission    refused: \(refusal)") }
         for (index, fragment) in fragments.enumerated() {
             let state = fragment.closed ? ", closed" : ""
             lines.append("fragment \(index)   round \(fragment.round), head \(fragment.head.prefix(8))\(state)")

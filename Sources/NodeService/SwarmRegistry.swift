@@ -1,6 +1,7 @@
 import Checkpoint
 import Compression
 import Glibc
+import PeerNet
 import Swarm
 
 /// The swarms that a home knows: their charters, and which one its node trains for.
@@ -32,6 +33,25 @@ package struct SwarmRegistry {
         var charter: Charter
         var sealedCharter: [UInt8]
         var folder: SwarmFolder
+    }
+
+    /// How a node came into a swarm.
+    struct Way {
+        /// Whom to dial first.
+        var bootstrap: [PeerAddresses] = []
+        /// What it is let in by.
+        var credential: Credential?
+    }
+
+    /// What the invite by which this node came says; nothing on the founder's.
+    func way(into record: Record) -> Way {
+        guard let bytes = try? DurableFile.read(record.folder.invitePath, byteCountMax: Invite.textBytesMax + 1),
+            let invite = try? Invite.parse(String(decoding: bytes, as: UTF8.self))
+        else { return Way() }
+        let bootstrap = invite.bootstrap.compactMap { address in
+            address.peerID.map { PeerAddresses(peer: $0, addresses: [address]) }
+        }
+        return Way(bootstrap: bootstrap, credential: invite.credential)
     }
 
     func folder(of id: Digest) -> SwarmFolder { SwarmFolder(path: "\(home.swarmsPath)/\(id)") }

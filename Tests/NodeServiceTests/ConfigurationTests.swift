@@ -1,12 +1,24 @@
 import LanguageModel
+import PeerNet
+import Swarm
 import Testing
 
 @testable import NodeService
 
 @Suite struct ConfigurationTests {
+    private static let peer = "12D3KooWQYhTNQdmr3ArTeUHRYzFg94BKyTkoWBDWez9kSCVe2Xo"
+
+    @Test func `lengths of time are read and points in time written`() throws {
+        #expect(try ["45s", "30m", "12h", "7d"].map(WallTime.seconds) == [45, 1_800, 43_200, 604_800])
+        for text in ["", "7", "d", "0d", "-1h", "7w", "99999999999999999999s", "999999999999999999d"] {
+            #expect(throws: UserError.self) { try WallTime.seconds(text) }
+        }
+        #expect(WallTime.text(1_800_000_000) == "2027-01-15 08:00 UTC")
+    }
+
     @Test func `a configuration reads back what it wrote`() throws {
         var configuration = NodeConfiguration(
-            listen: "/ip4/127.0.0.1/tcp/0", threads: 3,
+            listen: "/ip4/127.0.0.1/tcp/0", privateNetwork: "network.key", threads: 3,
             domains: [
                 .init(name: "notes", globs: ["/home/me/**/*.txt", "a \"quoted\" \\ path"], weight: 2.5),
                 .init(name: "code", globs: ["/usr/include/*.h"]),
@@ -46,6 +58,21 @@ import Testing
         specification.warmupTokens = 77
         #expect(
             try SwarmSpecification.parse(specification.yaml(modelName: "micro"), name: "spec.yaml") == specification)
+        for admission in [.invite, .allowList([try PeerID(Self.peer)])] as [Charter.Admission] {
+            specification.admission = admission
+            #expect(
+                try SwarmSpecification.parse(specification.yaml(modelName: "micro"), name: "spec.yaml") == specification
+            )
+        }
+        for (text, words) in [
+            ("admission: closed", "open, allow-list or invite"), ("admission: allow-list", "needs 'allow'"),
+            ("admission: allow-list\nallow: [me]", "'me'"),
+            ("admission: invite\nallow: [\(Self.peer)]", "allow-list only"),
+            ("allow: [\(Self.peer)]", "allow-list only"),
+        ] {
+            let problem = #expect(throws: YAMLProblem.self) { try SwarmSpecification.parse(text, name: "spec.yaml") }
+            #expect(problem?.description.contains(words) == true, "\(problem?.description ?? "")")
+        }
         #expect(throws: YAMLProblem.self) { try SwarmSpecification.parse("model: huge", name: "spec.yaml") }
         #expect(throws: YAMLProblem.self) { try SwarmSpecification.parse("token_budged: 3", name: "spec.yaml") }
     }

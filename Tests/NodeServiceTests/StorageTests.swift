@@ -39,13 +39,18 @@ final class ScratchFolder: Sendable {
             // The same final again, as after a crash between write and answer.
             try await journal.append([.final(zero, RoundIndex(2), [8]), .peer(peer, [address])])
             try await journal.pruneSlots(zero, through: RoundIndex(1))
+            let (left, right) = (Digest(hashing: [1]), Digest(hashing: [2]))
+            try await journal.append([.admission(left, [1]), .admission(right, [2]), .admission(left, [3])])
+            try await journal.forgetAdmission(right)
         }
         let opened = try journal().opened
         #expect(opened.incarnation == 2)
         #expect(opened.slots.map(\.message) == [[3]])
         #expect(opened.finals[zero] == [[9], [8]])
         #expect(opened.peers[peer] == [address])
-        #expect(try journal().opened.slots.map(\.message) == [[3]])
+        #expect(opened.admissions == [Digest(hashing: [1]): [3]])
+        let again = try journal().opened
+        #expect(again.slots.map(\.message) == [[3]] && again.admissions == opened.admissions)
     }
 
     @Test func `a journal with a gap between finals is refused`() async throws {

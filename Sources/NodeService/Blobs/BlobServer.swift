@@ -37,10 +37,10 @@ final class BlobServer: Sendable {
         alarms = AlarmThread { _ in continuation.yield() }
     }
 
-    /// Lets a host answer requests for blobs. Call before the host starts.
-    func serve(on host: PeerHost) async {
+    /// Lets a host answer requests for blobs of peers that `mayServe` lets in. Call before the host starts.
+    func serve(on host: PeerHost, mayServe: @escaping @Sendable (PeerID) async -> Bool) async {
         await host.serve(BlobRequest.protocolName, requestBytesMax: BlobRequest.byteCount) { peer, bytes in
-            await self.answer(bytes, of: peer)
+            await mayServe(peer) ? await self.answer(bytes, of: peer) : nil
         }
     }
 

@@ -20,6 +20,8 @@ package struct NodeConfiguration: Equatable, Sendable {
 
     /// Multiaddr to listen on, nil for all interfaces and the home's last port.
     package var listen: String?
+    /// The key file of the private network to which the node keeps.
+    package var privateNetwork: String?
     /// Training threads; 0 takes one per core.
     package var threads: Int
     /// The node's text.
@@ -33,10 +35,11 @@ package struct NodeConfiguration: Equatable, Sendable {
 
     /// Wraps the fields.
     package init(
-        listen: String? = nil, threads: Int = 0, domains: [Domain] = [], upload: BitRate? = nil,
-        download: BitRate? = nil
+        listen: String? = nil, privateNetwork: String? = nil, threads: Int = 0, domains: [Domain] = [],
+        upload: BitRate? = nil, download: BitRate? = nil
     ) {
         self.listen = listen
+        self.privateNetwork = privateNetwork
         self.threads = threads
         self.domains = domains
         self.upload = upload
@@ -48,6 +51,7 @@ package struct NodeConfiguration: Equatable, Sendable {
         var mapping = try YAMLMapping.parse(text, name: name)
         var configuration = NodeConfiguration()
         configuration.listen = try mapping.string("listen")
+        configuration.privateNetwork = try mapping.string("private_network")
         configuration.threads = try mapping.integer("threads", in: 0...1024) ?? 0
         configuration.upload = try mapping.rate("upload")
         configuration.download = try mapping.rate("download")
@@ -79,6 +83,9 @@ package struct NodeConfiguration: Equatable, Sendable {
 
             # Where to listen; without it all interfaces and the home's last port.
             \(listen.map { "listen: \(Self.quoted($0))" } ?? "# listen: /ip4/0.0.0.0/tcp/4650")
+
+            # A key file (atoll swarm key): only nodes with the same key are spoken to.
+            \(privateNetwork.map { "private_network: \(Self.quoted($0))" } ?? "# private_network: network.key")
 
             # Training threads; 0 takes one per core.
             threads: \(threads)

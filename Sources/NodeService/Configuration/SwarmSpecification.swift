@@ -19,6 +19,7 @@ struct SwarmSpecification: Equatable {
     var innerStepsPerRound = 30
     var overlapSteps = 2
     var blendAlpha: Float = 0.25
+    var admission = Charter.Admission.open
 
     /// Reads a specification; unknown and misspelt keys are errors.
     static func parse(_ text: String, name fileName: String) throws(YAMLProblem) -> SwarmSpecification {
@@ -65,8 +66,41 @@ struct SwarmSpecification: Equatable {
             if let alpha = try sync.number("blend_alpha", in: 0...0.99) { specification.blendAlpha = Float(alpha) }
             try sync.finish()
         }
+        specification.admission = try admission(&mapping, fileName)
         try mapping.finish()
         return specification
+    }
+
+    /// Reads `admission` and `allow`.
+    private static func admission(
+        _ mapping: inout YAMLMapping, _ fileName: String
+    ) throws(YAMLProblem) -> Charter.Admission {
+        let rule = try mapping.string("admission") ?? "open"
+        let listed = try mapping.strings("allow")
+        switch rule {
+        case "open" where listed == nil: return .open
+        case "invite" where listed == nil: return .invite
+        case "allow-list":
+            guard let listed, (1...Charter.Admission.allowedMax).contains(Set(listed).count) else {
+                throw YAMLProblem(
+                    description:
+                        "\(fileName): 'admission: allow-list' needs 'allow', 1 to \(Charter.Admission.allowedMax) peer ids"
+                )
+            }
+            var peers: Set<PeerID> = []
+            for text in listed {
+                guard let peer = try? PeerID(text) else {
+                    throw YAMLProblem(
+                        description: "\(fileName): '\(text)' under 'allow' is no peer id (atoll init prints it)")
+                }
+                peers.insert(peer)
+            }
+            return .allowList(peers.sorted())
+        case "open", "invite":
+            throw YAMLProblem(description: "\(fileName): 'allow' goes with 'admission: allow-list' only")
+        default:
+            throw YAMLProblem(description: "\(fileName): 'admission' must be open, allow-list or invite")
+        }
     }
 
     /// The YAML that `parse` reads back to the same value; for tests and testnets. The model is named by its preset.
@@ -89,8 +123,18 @@ struct SwarmSpecification: Equatable {
           inner_steps_per_round: \(innerStepsPerRound)
           overlap_steps: \(overlapSteps)
           blend_alpha: \(blendAlpha)
+        \(admissionYAML)
 
         """
+    }
+
+    private var admissionYAML: String {
+        switch admission {
+        case .open: "admission: open"
+        case .invite: "admission: invite"
+        case .allowList(let peers):
+            "admission: allow-list\nallow: [\(peers.map { "\($0)" }.joined(separator: ", "))]"
+        }
     }
 
     /// Warm-up tokens: as given, else a twentieth of the budget.
@@ -107,6 +151,6 @@ struct SwarmSpecification: Equatable {
             outer: Charter.Outer(learningRate: outerLearningRate, momentum: outerMomentum),
             fragmentRule: .stridedThrees, innerStepsPerRound: innerStepsPerRound, overlapSteps: overlapSteps,
             blendAlpha: blendAlpha, codec: Charter.Codec(family: .e3m0, block: 256, zstd: true),
-            tokenBudget: tokenBudget)
+            tokenBudget: tokenBudget, admission: admission)
     }
 }

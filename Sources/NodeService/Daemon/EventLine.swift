@@ -75,6 +75,18 @@ struct EventLine {
                 .warning,
                 "fragment \(fragment.value) round \(round.value) attempt \(attempt): commit refused: \(reason)",
                 "commit_refused", ["fragment": .of(fragment.value), "round": .of(round.value), "reason": .text(reason)])
+        case .peerAdmitted(let peer, let serial):
+            self.init(
+                .notice, "let \(peer.short) in by invite \(serial)", "peer_admitted",
+                ["peer": .text(peer.description), "serial": .text(serial.description)])
+        case .peerRefused(let peer, let refusal):
+            self.init(
+                .notice, "did not let \(peer.short) in: \(refusal)", "peer_refused",
+                ["peer": .text(peer.description), "reason": .text(refusal.description)])
+        case .refusedBy(let peer, let refusal):
+            self.init(
+                .warning, "\(peer.short) does not let this node in: \(refusal). \(refusal.cure)", "refused_by",
+                ["peer": .text(peer.description), "reason": .text(refusal.description)])
         case .violation(let peer, let reason):
             self.init(
                 .warning, "\(peer.short) broke a rule: \(reason)", "violation",

@@ -133,6 +133,7 @@ extension NodeDaemon {
         case .accept:
             handle(.received(from: delivery.id.author, message: message))
             await host.judge(delivery.id, .accept)
+        case .ignore: await host.judge(delivery.id, .ignore)
         case .reject(let reason):
             logger.debug("gossip of \(delivery.id.author.short) refused: \(reason)")
             await host.judge(delivery.id, .reject)

@@ -17,23 +17,27 @@ extension NodeDaemon {
             }
             let lock = try HomeLock(home)
             let configuration = try home.loadConfiguration()
-            let record = try SwarmRegistry(home: home).active()
+            let registry = SwarmRegistry(home: home)
+            let record = try registry.active()
             let setup = try record.folder.explainingDamage {
                 try NodeSetup(home: home, configuration: configuration, threads: threads, record: record)
             }
             let logger = makeLogger()
             let bodies = GossipBodies()
-            let bootstrap = bootstrap(of: record)
+            let gate = ServingGate()
+            var way = registry.way(into: record)
             let stored = storedPeers(record.folder, logger: logger)
             let (host, autonat, addresses) = try await openHost(
-                setup, configuration: configuration, port: port, bodies: bodies, bootstrap: bootstrap,
+                setup, gate, configuration: configuration, port: port, bodies: bodies, bootstrap: way.bootstrap,
                 stored: stored)
+            way.bootstrap = firstDials(way.bootstrap, stored)
             let daemon: NodeDaemon
             let control: ControlServer
             do {
                 daemon = try NodeDaemon(
                     setup: setup, host: host, autonat: autonat, logger: logger, listenAddresses: addresses,
-                    bootstrap: firstDials(bootstrap, stored), bodies: bodies)
+                    way: way, bodies: bodies)
+                gate.open(daemon)
                 control = ControlServer(path: home.controlSocketPath) { line, reply in
                     await daemon.answer(line, reply: reply)
                 }
@@ -77,34 +81,42 @@ extension NodeDaemon {
     }
 
     private static func openHost(
-        _ setup: NodeSetup, configuration: NodeConfiguration, port: UInt16?, bodies: GossipBodies,
-        bootstrap: [PeerAddresses], stored: AddressBook
+        _ setup: NodeSetup, _ gate: ServingGate, configuration: NodeConfiguration, port: UInt16?,
+        bodies: GossipBodies, bootstrap: [PeerAddresses], stored: AddressBook
     ) async throws -> (PeerHost, AutoNATService, [Multiaddr]) {
         let wanted = try NodeHome.listenAddress(configuration.listen ?? defaultListenAddress)
         let asked = try port.map { try InterfaceAddresses.replacingPort(of: wanted, by: $0) } ?? wanted
         let candidates = port == nil ? listenCandidates(asked, home: setup.home) : [asked]
         for (index, candidate) in candidates.enumerated() {
             var hostConfiguration = PeerHostConfiguration(
-                listenAddresses: [candidate], agentVersion: AtollVersion.agent)
+                listenAddresses: [candidate], agentVersion: AtollVersion.agent, networkKey: setup.networkKey)
             hostConfiguration.uploadBytesPerSecond = configuration.upload?.bytesPerSecond
             hostConfiguration.downloadBytesPerSecond = configuration.download?.bytesPerSecond
             let host = PeerHost(identity: setup.identity, configuration: hostConfiguration)
             let autonat = AutoNATService(
-                agentVersion: AtollVersion.agent, limits: reachabilityLimits(listening: wanted))
+                agentVersion: AtollVersion.agent, networkKey: setup.networkKey,
+                limits: reachabilityLimits(listening: wanted))
             await host.adopt(stored)
             await autonat.attach(to: host)
             await host.serveClock()
             await host.acceptMessages(on: swarmProtocol, messageBytesMax: Limits.messageBytesMax)
-            await setup.server.serve(on: host)
-            await host.serve(gossipBodyProtocol, requestBytesMax: Digest.byteCount) { _, bytes in
-                guard let digest = Digest(bytes: bytes), let body = await bodies[digest] else { return nil }
+            await setup.server.serve(on: host) { await gate.mayServe($0) }
+            await host.serve(AdmissionRequest.protocolName, requestBytesMax: AdmissionRequest.byteCountMax) {
+                peer, bytes in
+                guard let request = AdmissionRequest(bytes) else { return nil }
+                return await gate.answer(request, from: peer).map { .bytes($0.encoded) }
+            }
+            await host.serve(gossipBodyProtocol, requestBytesMax: Digest.byteCount) { peer, bytes in
+                guard await gate.mayServe(peer), let digest = Digest(bytes: bytes), let body = await bodies[digest]
+                else { return nil }
                 return .bytes(body)
             }
             if setup.charter.admission == .open {
                 let id = setup.swarmID.bytes
                 await host.serve(openSwarmProtocol, requestBytesMax: 0) { _, _ in .bytes(id) }
             }
-            await host.enableGossip(firstSequence: wallClockNanoseconds())
+            await host.enableGossip(
+                isForMembers: setup.charter.admission != .open, firstSequence: wallClockNanoseconds())
             await host.enableKademlia(mode: .server, isLocalNetwork: isLocal(bootstrap, listening: wanted))
             do {
                 let bound = try await host.start()
@@ -138,16 +150,6 @@ extension NodeDaemon {
         return UInt16(String(decoding: bytes, as: UTF8.self).filter(\.isNumber))
     }
 
-    /// Whom to dial first: the peers of the invite by which this node came.
-    private static func bootstrap(of record: SwarmRegistry.Record) -> [PeerAddresses] {
-        guard let bytes = try? DurableFile.read(record.folder.invitePath, byteCountMax: Invite.textBytesMax + 1),
-            let invite = try? Invite.parse(String(decoding: bytes, as: UTF8.self))
-        else { return [] }
-        return invite.bootstrap.compactMap { address in
-            address.peerID.map { PeerAddresses(peer: $0, addresses: [address]) }
-        }
-    }
-
     /// The node's state for people.
     func report() async -> NodeReport {
         let status = core.status
@@ -164,6 +166,7 @@ extension NodeDaemon {
             committedTokens: status.committedTokens, tokenBudget: status.tokenBudget, bytesSent: traffic.bytesSent,
             bytesReceived: traffic.bytesReceived,
             diskProblem: diskProblem,
+            refusal: status.refusal.map { "\($0). \($0.cure)" },
             fragments: status.fragments.map {
                 NodeReport.Fragment(round: $0.headRound.value, head: $0.head.description, closed: $0.closed)
             },
@@ -173,15 +176,6 @@ extension NodeDaemon {
                     agent: peer.identify?.agentVersion ?? "",
                     roundTripMilliseconds: peer.roundTripTime.map { $0.inSeconds * 1000 },
                     bytesSent: peer.traffic.bytesSent, bytesReceived: peer.traffic.bytesReceived)
-            })
-    }
-
-    /// An invite with this node as the way in; it names the newest heads, so that no other history is accepted.
-    func invite() -> Invite {
-        Invite(
-            swarmID: setup.swarmID,
-            bootstrap: listenAddresses.prefix(Invite.bootstrapMax).map {
-                $0.encapsulating(p2p: setup.identity.peerID)
             })
     }
 }

@@ -20,7 +20,7 @@ package actor NodeDaemon {
     var meter = TrainingMeter()
     var listenAddresses: [Multiaddr] = []
 
-    private let clock = MonotonicClock()
+    let clock = MonotonicClock()
     private var outputs: [NodeCore.Output] = []
     private var members: Set<PeerID> = []
     private var latestProgress: TrainingProgress
@@ -75,6 +75,7 @@ package actor NodeDaemon {
     private enum NetworkCommand: Sendable {
         case send(PeerID, [UInt8])
         case publish([UInt8])
+        case admitToGossip(PeerID)
         case dial(PeerID, [Multiaddr])
         case disconnect(PeerID, String)
         /// Whether the peer's connections are kept when there are too many.
@@ -90,6 +91,7 @@ package actor NodeDaemon {
     private enum StorageCommand: Sendable {
         case persist(DurableRecord, Token)
         case pruneSlots(FragmentIndex, RoundIndex)
+        case forgetAdmission(Digest)
         case dropBlob(Digest, askedAt: UInt64)
         case keepBlobs([Digest])
         case saveState([TrainerStateSection], TrainingProgress, bases: [Digest])
@@ -105,10 +107,10 @@ package actor NodeDaemon {
     /// Wires a node that `setup` has opened; nothing runs before `run`.
     init(
         setup: NodeSetup, host: PeerHost, autonat: AutoNATService, logger: Logger, listenAddresses: [Multiaddr],
-        bootstrap: [PeerAddresses], bodies: GossipBodies
+        way: SwarmRegistry.Way, bodies: GossipBodies
     ) throws {
         self.bodies = bodies
-        self.bootstrap = bootstrap
+        bootstrap = way.bootstrap
         topic = try Self.topic(of: setup.swarmID)
         self.setup = setup
         self.host = host
@@ -116,7 +118,7 @@ package actor NodeDaemon {
         self.logger = logger
         self.listenAddresses = listenAddresses
         core = try NodeCore(
-            setup.coreConfiguration(listenAddresses: listenAddresses, bootstrap: bootstrap), recovered: setup.recovered)
+            setup.coreConfiguration(listenAddresses: listenAddresses, way: way), recovered: setup.recovered)
         waitsForSwarm = setup.startsFromOthers
         latestProgress = setup.recovered.progress
         lastStateSave = clock.now
@@ -254,6 +256,7 @@ extension NodeDaemon {
             switch command {
             case .send(let peer, let message): await host.send(message, to: peer, on: Self.swarmProtocol)
             case .publish(let message): await publish(message)
+            case .admitToGossip(let peer): await host.admitToGossip(peer)
             case .dial(let peer, let addresses): await host.dial(peer, at: addresses)
             case .disconnect(let peer, let reason): await host.disconnect(peer, reason: reason)
             case .protect(let peer, true): await host.protect(peer)
@@ -302,6 +305,7 @@ extension NodeDaemon {
                         handle(.persistFailed(token, reason: "\(error)"))
                     }
                 case .pruneSlots(let fragment, let round): try await setup.journal.pruneSlots(fragment, through: round)
+                case .forgetAdmission(let key): try await setup.journal.forgetAdmission(key)
                 case .dropBlob(let digest, let moment): await setup.disk.drop(digest, askedAt: moment)
                 case .keepBlobs(let digests): await setup.disk.keepOnly(digests)
                 case .saveState(let sections, let progress, let bases):
@@ -353,9 +357,22 @@ extension NodeDaemon {
 extension NodeDaemon {
     func handle(_ input: NodeCore.Input) {
         outputs.removeAll(keepingCapacity: true)
+        switch input {
+        case .started, .timerFired(.status): core.handle(.clock(Self.unixTime), at: clock.now, into: &outputs)
+        default: break
+        }
         core.handle(input, at: clock.now, into: &outputs)
         for output in outputs { perform(output) }
         if waitsForSwarm, !members.isEmpty, !stopping { startWithSwarm() }
+    }
+
+    /// Lets the node's owner do something with the core, and performs what follows.
+    func administer<Failure: Error>(
+        _ body: (inout NodeCore, Moment, inout [NodeCore.Output]) throws(Failure) -> Void
+    ) throws(Failure) {
+        outputs.removeAll(keepingCapacity: true)
+        try body(&core, clock.now, &outputs)
+        for output in outputs { perform(output) }
     }
 
     private func startWithSwarm() {
@@ -378,6 +395,7 @@ extension NodeDaemon {
         case .keepBlobs(let digests): storageCommands.add(.keepBlobs(digests))
         case .persist(let record, let token): storageCommands.add(.persist(record, token))
         case .pruneSlots(let fragment, let round): storageCommands.add(.pruneSlots(fragment, round))
+        case .forgetAdmission(let key): storageCommands.add(.forgetAdmission(key))
         case .compute(let job, let token): workshopCommands.add(.run(job, token))
         case .takeSnapshot(let fragment, let round): training.takeSnapshot(fragment, round)
         case .releaseSnapshot(let fragment, let round): workshopCommands.add(.releaseSnapshot(fragment, round))
@@ -400,6 +418,7 @@ extension NodeDaemon {
         case .memberConnected(let peer):
             members.insert(peer)
             networkCommands.add(.protect(peer, true))
+            networkCommands.add(.admitToGossip(peer))
         case .memberDisconnected(let peer):
             members.remove(peer)
             networkCommands.add(.protect(peer, false))

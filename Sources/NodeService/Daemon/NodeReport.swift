@@ -70,6 +70,8 @@ package struct NodeReport: Equatable, Sendable {
     package var bytesReceived: UInt64
     /// Why the disk takes nothing now; nil while it does. Training goes on, but what is not on disk is not signed.
     package var diskProblem: String?
+    /// Why no member lets this node in, with the cure; nil once one does.
+    package var refusal: String?
     /// The fragments' heads, in order.
     package var fragments: [Fragment]
     /// The connected peers.
@@ -87,6 +89,7 @@ package struct NodeReport: Equatable, Sendable {
             "bytes_sent": .integer(Int64(clamping: bytesSent)),
             "bytes_received": .integer(Int64(clamping: bytesReceived)),
             "disk_problem": diskProblem.map(JSONValue.text) ?? .null,
+            "refusal": refusal.map(JSONValue.text) ?? .null,
             "fragments": .array(
                 fragments.map {
                     [
@@ -126,6 +129,7 @@ package struct NodeReport: Equatable, Sendable {
         self.bytesSent = bytesSent
         self.bytesReceived = bytesReceived
         diskProblem = text("disk_problem")
+        refusal = text("refusal")
         self.fragments = fragments.compactMap { value in
             guard let entry = value.object, let round = entry["round"]?.integer, let head = entry["head"]?.string,
                 let closed = entry["closed"]?.bool

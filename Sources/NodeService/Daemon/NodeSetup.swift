@@ -15,6 +15,8 @@ struct NodeSetup: Sendable {
     let identity: Identity
     let swarmID: Digest
     let charter: Charter
+    let sealedCharter: [UInt8]
+    let networkKey: NetworkKey?
     let folder: SwarmFolder
     let layout: FragmentLayout
     let codec: Codec
@@ -38,6 +40,8 @@ struct NodeSetup: Sendable {
         identity = try home.loadOrCreateIdentity()
         swarmID = record.id
         charter = record.charter
+        sealedCharter = record.sealedCharter
+        networkKey = try home.loadNetworkKey(configuration)
         folder = record.folder
         let model = try charter.model.configuration()
         let parameterLayout = ParameterLayout(model)
@@ -78,7 +82,8 @@ struct NodeSetup: Sendable {
             finals: layout.fragments.map { contents.finals[$0.index] ?? [] },
             heads: recoveredHeads,
             liveBases: layout.fragments.map { state?.bases[$0.index.value] }, progress: progress,
-            peers: contents.peers.sorted { $0.key < $1.key }.map { PeerAddresses(peer: $0.key, addresses: $0.value) })
+            peers: contents.peers.sorted { $0.key < $1.key }.map { PeerAddresses(peer: $0.key, addresses: $0.value) },
+            admissions: contents.admissions.sorted { $0.key < $1.key }.map(\.value))
         trainerBases = state?.bases ?? heads.map(\.digest)
         startsFromOthers = state == nil && charter.founder != identity.peerID
 
@@ -93,16 +98,16 @@ struct NodeSetup: Sendable {
     }
 
     /// What the core is told at its start.
-    func coreConfiguration(listenAddresses: [Multiaddr], bootstrap: [PeerAddresses]) -> NodeCore.Configuration {
+    func coreConfiguration(listenAddresses: [Multiaddr], way: SwarmRegistry.Way) -> NodeCore.Configuration {
         NodeCore.Configuration(
             identity: identity, charter: charter, swarmID: swarmID, incarnation: incarnation,
-            listenAddresses: listenAddresses, bootstrap: bootstrap,
+            listenAddresses: listenAddresses, bootstrap: way.bootstrap,
             fragments: layout.fragments.map { fragment in
                 FragmentShape(
                     tileCount: fragment.tiles.count, payloadBytesMax: fragment.payloadByteCountMax(codec: codec),
                     snapshotTileBytesMax: fragment.chunkByteCountMax)
             },
-            seed: UInt64(identity.peerID.publicKey[0]) << 56 ^ incarnation)
+            seed: UInt64(identity.peerID.publicKey[0]) << 56 ^ incarnation, credential: way.credential)
     }
 
     /// Seeds a node's sequence of windows: two nodes never draw the same one, nor two starts of a node, unless the second

@@ -14,6 +14,8 @@ actor SwarmJournal {
         var finals: [FragmentIndex: [[UInt8]]] = [:]
         /// The last known addresses of peers.
         var peers: [PeerID: [Multiaddr]] = [:]
+        /// Records of who may take part, by their keys.
+        var admissions: [Digest: [UInt8]] = [:]
         /// Starts counted so far.
         var incarnation: UInt64 = 0
     }
@@ -31,6 +33,8 @@ actor SwarmJournal {
         case peer = 3
         case prune = 4
         case incarnation = 5
+        case admission = 6
+        case forgottenAdmission = 7
     }
 
     private let executor: ThreadExecutor
@@ -65,6 +69,11 @@ actor SwarmJournal {
         try journal.append([[Kind.prune.rawValue] + Self.bytes(fragment) + Self.bytes(round)])
     }
 
+    /// Forgets an admission record, at the next opening.
+    func forgetAdmission(_ key: Digest) throws(FileError) {
+        try journal.append([[Kind.forgottenAdmission.rawValue] + key.bytes])
+    }
+
     // MARK: Records: one kind byte, then fixed-width fields, then the opaque rest.
 
     private static func bytes(_ fragment: FragmentIndex) -> [UInt8] {
@@ -90,6 +99,7 @@ actor SwarmJournal {
                 record + withUnsafeBytes(of: UInt16(clamping: address.bytes.count).littleEndian) { Array($0) }
                     + address.bytes
             }
+        case .admission(let key, let bytes): [Kind.admission.rawValue] + key.bytes + bytes
         }
     }
 
@@ -102,6 +112,9 @@ actor SwarmJournal {
         }
         for (peer, addresses) in contents.peers.sorted(by: { $0.key < $1.key }) {
             records.append(encode(.peer(peer, addresses)))
+        }
+        for (key, bytes) in contents.admissions.sorted(by: { $0.key < $1.key }) {
+            records.append(encode(.admission(key, bytes)))
         }
         records.append(
             [Kind.incarnation.rawValue] + withUnsafeBytes(of: contents.incarnation.littleEndian) { Array($0) })
@@ -147,6 +160,12 @@ actor SwarmJournal {
         case .incarnation:
             guard record.count == 9 else { return false }
             contents.incarnation = number(record[1..<9])
+        case .admission:
+            guard record.count > 33, let key = Digest(bytes: record[1..<33]) else { return false }
+            contents.admissions[key] = Array(record[33...])
+        case .forgottenAdmission:
+            guard let key = Digest(bytes: record[1...]) else { return false }
+            contents.admissions[key] = nil
         }
         return true
     }

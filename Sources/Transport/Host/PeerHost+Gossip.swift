@@ -14,6 +14,8 @@ struct GossipService {
     var streams: [PeerID: Stream] = [:]
     /// Peers whose stream ended though they are connected: how often, and when to try again.
     var losses: [PeerID: (count: Int, retryAt: Moment)] = [:]
+    /// Connected peers that may take part; nil: all.
+    var admitted: Set<PeerID>?
     /// Outputs are performed in one place, one after the other, whatever happens meanwhile.
     var isPerforming = false
 }
@@ -24,9 +26,10 @@ extension PeerHost {
     private static let gossipLossesMax = 4
 
     /// Speaks gossipsub. Call before `start()`. `parameters` and `scores` as protocols/gossip.md gives them unless told.
+    /// `isForMembers`: nothing goes to or comes from a peer before `admitToGossip`.
     package func enableGossip(
         parameters: GossipParameters = GossipParameters(), scores: ScoreParameters = ScoreParameters(),
-        firstSequence: UInt64
+        isForMembers: Bool = false, firstSequence: UInt64
     ) {
         precondition(state == .idle, "protocols are chosen before the start")
         var settings = Gossipsub.Configuration(
@@ -34,6 +37,14 @@ extension PeerHost {
         settings.parameters = parameters
         settings.scores = scores
         gossip = GossipService(machine: Gossipsub(configuration: settings, at: Loop.now))
+        if isForMembers { gossip?.admitted = [] }
+    }
+
+    /// Lets a connected peer take part in gossip that is for members; until it disconnects.
+    package func admitToGossip(_ peer: PeerID) {
+        guard let entry = entries[peer], gossip?.admitted?.insert(peer).inserted == true else { return }
+        let spoken = entry.identify?.protocols.compactMap { PubsubProtocol(name: $0) } ?? []
+        if let version = spoken.max() { openGossip(to: peer, version) }
     }
 
     /// Protocols that identify lists for gossip.
@@ -96,7 +107,9 @@ extension PeerHost {
             if let envelope = record.signedRecord, let signed = try? SignedPeerRecord(envelope: envelope) {
                 gossip?.machine.setRecord(signed, of: peer)
             }
-        case .disconnected(let peer, _): gossip?.losses[peer] = nil
+        case .disconnected(let peer, _):
+            gossip?.losses[peer] = nil
+            gossip?.admitted?.remove(peer)
         case .connected, .dialFailed, .message, .gossip, .discovered: break
         }
     }
@@ -104,7 +117,8 @@ extension PeerHost {
     /// Opens our stream to a peer unless there is one.
     private func openGossip(to peer: PeerID, _ version: PubsubProtocol) {
         guard state == .running, let link = entries[peer]?.link, link.closeReason == nil,
-            gossip?.streams[peer] == nil, gossip?.losses[peer].map({ $0.count < Self.gossipLossesMax }) ?? true,
+            gossip?.streams[peer] == nil, gossip?.admitted?.contains(peer) ?? true,
+            gossip?.losses[peer].map({ $0.count < Self.gossipLossesMax }) ?? true,
             let stream = link.connection.openStream(version.name, priority: .control, at: Loop.now)
         else { return }
         link.uses[stream] = .gossipOut
@@ -118,7 +132,9 @@ extension PeerHost {
 
     /// The peer opened its stream. What it agreed on is the best that both speak, so ours can follow at once.
     func acceptGossip(_ stream: StreamID, _ name: String, on link: Link) {
-        guard let peer = link.peer, let version = PubsubProtocol(name: name) else {
+        guard let peer = link.peer, let version = PubsubProtocol(name: name),
+            gossip?.admitted?.contains(peer) ?? true
+        else {
             return link.connection.reset(stream)
         }
         for (old, use) in link.uses {
