@@ -228,22 +228,6 @@ import Testing
         #expect(try await scene.end("malformed frames"))
     }
 
-    @Test func dataBeyondTheWindowPieceByPiece() async throws {
-        let scene = try await Scene()
-        let peer = try RawPeer(to: scene.address, seed: 9)
-        #expect(await peer.secure())
-        // A stream that never proposes a protocol to its end has 256 KiB of credit, and no more is ever given.
-        peer.connection.sendRaw([0, 1, 0, 1, 0, 0, 0, 101, 0, 0, 0, 0])
-        for _ in 0..<40 where !peer.isClosedByPeer {
-            peer.connection.sendRaw([0, 0, 0, 0, 0, 0, 0, 101, 0, 0, 0x40, 0])
-            peer.connection.sendRaw([UInt8](repeating: 0, count: 16 << 10))
-            peer.turn()
-        }
-        #expect(await peer.isDropped())
-        peer.close()
-        #expect(try await scene.end("data beyond the window"))
-    }
-
     @Test func tenThousandStreams() async throws {
         let scene = try await Scene()
         for proposes in [false, true] {
@@ -318,7 +302,9 @@ import Testing
             peer.turn()
         }
         #expect(!peer.isClosedByPeer, "it kept to the rules, and is held back")
-        #expect(await scene.victim.waitingEventBytes <= HostLimits().waitingEventBytesMax + 1 << 20)
+        // What the stream's window had granted before may still come.
+        let bytesMax = HostLimits().waitingEventBytesMax + YamuxLimits().streamWindowBytesMax + 200_000
+        #expect(await scene.victim.waitingEventBytes <= bytesMax)
         #expect(await scene.victim.waitingEventCount < 1100)
         #expect(try await scene.end("messages and pushes without end"))
         peer.close()
