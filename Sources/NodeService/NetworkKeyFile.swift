@@ -31,7 +31,7 @@ extension NodeHome {
         guard let name = configuration.privateNetwork else { return nil }
         let keyPath = name.hasPrefix("/") ? name : "\(path)/\(name)"
         let bytes = try DurableFile.read(keyPath, byteCountMax: NetworkKey.fileBytesMax)
-        do { return try NetworkKey(file: bytes) } catch let error as NetworkKeyError {
+        do { return try NetworkKey(file: bytes) } catch {
             throw UserError(
                 "\(keyPath) is no key of a private network: \(error)",
                 cure: "Make one with atoll swarm key, or copy the file of another member", exitCode: .badData)

@@ -55,7 +55,7 @@ extension NodeHome {
         var configuration = found
         if let listen = choices.listen { configuration.listen = listen }
         if let threads = choices.threads { configuration.threads = threads }
-        if let name = choices.privateNetwork { configuration.privateNetwork = try Self.absolute(name) }
+        if let name = choices.privateNetwork { configuration.privateNetwork = Self.absolute(name) }
         _ = try loadNetworkKey(configuration)
         if !choices.domains.isEmpty { configuration.domains = choices.domains }
         // What nothing changes keeps its owner's comments.

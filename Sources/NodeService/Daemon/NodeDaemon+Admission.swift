@@ -52,7 +52,7 @@ extension NodeDaemon {
 
     /// Lets a member issue invites.
     func delegate(_ question: JSONObject) -> JSONValue {
-        do {
+        do throws(IssuingError) {
             guard let peer = try Self.peer(question["delegate"]) else { throw IssuingError.range("no peer is named") }
             let uses = try Self.uses(question)
             let seconds = Self.seconds(question)
@@ -71,7 +71,7 @@ extension NodeDaemon {
 
     /// Ends an invite, a delegation or a membership.
     func revoke(_ target: String) -> JSONValue {
-        do {
+        do throws(IssuingError) {
             if let serial = CapabilitySerial(target) {
                 try administer { (core, now, outputs) throws(IssuingError) in
                     try core.revoke(serial, at: now, into: &outputs)

@@ -154,7 +154,7 @@ package struct NodeReport: Equatable, Sendable {
         swarmName: String, swarmID: String, peerID: String, phase: String, addresses: [String], steps: UInt64,
         tokens: UInt64, loss: Double?, tokensPerSecond: Double, utilisation: Double, committedTokens: UInt64,
         tokenBudget: UInt64, bytesSent: UInt64, bytesReceived: UInt64, diskProblem: String? = nil,
-        fragments: [Fragment], peers: [Peer]
+        refusal: String? = nil, fragments: [Fragment], peers: [Peer]
     ) {
         self.swarmName = swarmName
         self.swarmID = swarmID
@@ -171,6 +171,7 @@ package struct NodeReport: Equatable, Sendable {
         self.bytesSent = bytesSent
         self.bytesReceived = bytesReceived
         self.diskProblem = diskProblem
+        self.refusal = refusal
         self.fragments = fragments
         self.peers = peers
     }
