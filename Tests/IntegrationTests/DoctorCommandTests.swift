@@ -112,7 +112,7 @@ private enum Namespace {
         // Files, not pipes: nodes in the background may outlive the script with its streams.
         let place = Workplace()
         let (output, error) = (place["output"], place["error"])
-        for file in [output, error] { FileManager.default.createFile(atPath: file, contents: nil) }
+        for file in [output, error] { #expect(FileManager.default.createFile(atPath: file, contents: nil)) }
         process.standardOutput = FileHandle(forWritingAtPath: output)
         process.standardError = FileHandle(forWritingAtPath: error)
         try process.run()

@@ -25,7 +25,7 @@ import Transport
     @Test func `a server answers what the protocol says`() async throws {
         let scratch = ScratchFolder()
         let folder = try BlobFolder(opening: scratch.path + "/blobs")
-        let blob = (0..<3).flatMap { [UInt8](repeating: $0, count: BlobTree.chunkByteCount) } + [7, 8]
+        let blob: [UInt8] = (0..<UInt8(3)).flatMap { [UInt8](repeating: $0, count: BlobTree.chunkByteCount) } + [7, 8]
         let digest = try folder.write(blob)
         let peer = try #require(PeerID(publicKey: Array(repeating: 3, count: 32)))
         let server = BlobServer(folder: folder, resident: [[1, 2, 3]])
@@ -65,7 +65,7 @@ import Transport
 
     @Test func `what was fetched before a stop is not fetched again`() async throws {
         let scratch = ScratchFolder()
-        let blob = (0..<6).flatMap { [UInt8](repeating: $0, count: BlobTree.chunkByteCount) } + [1]
+        let blob: [UInt8] = (0..<UInt8(6)).flatMap { [UInt8](repeating: $0, count: BlobTree.chunkByteCount) } + [1]
         let reference = BlobReference(digest: Digest(ofBlob: blob), byteCount: blob.count)
         let peer = try #require(PeerID(publicKey: Array(repeating: 3, count: 32)))
         var asked: [UInt64] = []

@@ -103,7 +103,7 @@ final class ScratchFolder: Sendable {
 
     @Test func `what is there of a blob is found again, and what was torn is not`() throws {
         let path = folder.path + "/blobs"
-        let bytes = (0..<3).flatMap { [UInt8](repeating: UInt8($0 + 1), count: BlobTree.chunkByteCount) } + [7]
+        let bytes: [UInt8] = (1...UInt8(3)).flatMap { [UInt8](repeating: $0, count: BlobTree.chunkByteCount) } + [7]
         let (leaves, digest) = (BlobTree.leaves(of: bytes), Digest(ofBlob: bytes))
         func chunk(_ index: Int) -> [UInt8] { Array(bytes[BlobTree.range(ofChunk: index, byteCount: bytes.count)]) }
         do {
