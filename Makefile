@@ -23,8 +23,10 @@ demo: build
 test:
 	@.ci/prerequisites
 	swift format lint --strict --recursive --configuration .swift-format Package.swift Sources Tests node
-	swift test $(SWIFT_TEST_FLAGS) --skip SeedTests --skip IntegrationTests
-	# By themselves: they keep every core busy, and tests that wait for sockets would starve beside them.
+	swift test $(SWIFT_TEST_FLAGS) --skip SeedTests --skip IntegrationTests --skip TransportTests --skip NodeServiceTests
+	# Sockets and rates, one case after the other: beside others they would wait for a core and measure that.
+	swift test $(SWIFT_TEST_FLAGS) --skip-build --no-parallel --filter "TransportTests|NodeServiceTests"
+	# By themselves, because they keep every core busy.
 	swift test $(SWIFT_TEST_FLAGS) --skip-build --filter SeedTests
 	# The real binary on good and bad input, one case after the other.
 	swift test $(SWIFT_TEST_FLAGS) --skip-build --no-parallel --filter IntegrationTests

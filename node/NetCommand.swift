@@ -17,7 +17,7 @@ struct NetCommand: AsyncParsableCommand {
     struct ControlOptions: ParsableArguments {
         @Option(
             name: .long,
-            help: "The listener's control socket. Default: $XDG_RUNTIME_DIR/atoll-net.sock, else one in /tmp.")
+            help: "The listener's control socket. Default: $XDG_RUNTIME_DIR/atoll-net.sock, else ~/.atoll-net.sock.")
         var control: String?
 
         var path: String { control ?? NetSettings.defaultControlPath }

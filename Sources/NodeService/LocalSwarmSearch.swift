@@ -64,7 +64,7 @@ struct LocalSwarmSearch {
             }
         }
         let alarm = Task {
-            try? await Task.sleep(for: duration)
+            await host.wait(duration)
             continuation.finish()
         }
         var found: [Found] = []

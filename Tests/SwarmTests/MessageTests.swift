@@ -48,6 +48,7 @@ struct MessageTests {
     }
 
     @Test func gossipCarriesOnlyWhatSpeaksForItself() throws {
+        swarm.start(0)
         let core = try #require(swarm.nodes[0].core)
         let stranger = swarm.nodes[2].peerID
         for bytes in Self.samples {

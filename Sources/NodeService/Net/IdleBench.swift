@@ -98,11 +98,12 @@ package enum IdleBench {
         let clock = ContinuousClock()
         let deadline = clock.now + connectingTime
         while await host.peers().count(where: { $0.identify != nil }) < request.peers {
-            guard clock.now < deadline, (try? await Task.sleep(for: .milliseconds(100))) != nil else { return nil }
+            guard clock.now < deadline else { return nil }
+            await host.wait(.milliseconds(100))
         }
-        guard (try? await Task.sleep(for: settlingTime)) != nil else { return nil }
+        await host.wait(settlingTime)
         let (began, usedBefore, trafficBefore) = (clock.now, processorTime(), await host.traffic())
-        guard (try? await Task.sleep(for: .seconds(request.seconds))) != nil else { return nil }
+        await host.wait(.seconds(request.seconds))
         let (seconds, used, traffic) = ((clock.now - began).inSeconds, processorTime(), await host.traffic())
         let peers = await host.peers().count
         guard peers >= request.peers else { return nil }

@@ -30,12 +30,13 @@ package struct NetSettings: Sendable {
         self.controlPath = controlPath
     }
 
-    /// The user's runtime folder, else a path in /tmp that names the user.
+    /// In the user's runtime folder, else hidden in the home, else where the command was started.
     package static var defaultControlPath: String {
         if let folder = getenv("XDG_RUNTIME_DIR"), folder.pointee != 0 {
             return String(cString: folder) + "/atoll-net.sock"
         }
-        return "/tmp/atoll-net-\(getuid()).sock"
+        if let folder = getenv("HOME"), folder.pointee != 0 { return String(cString: folder) + "/.atoll-net.sock" }
+        return ".atoll-net.sock"
     }
 }
 

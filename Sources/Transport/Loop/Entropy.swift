@@ -12,8 +12,7 @@ enum Entropy {
 
     /// A random number of 64 bits.
     static func number() -> UInt64 {
-        var generator = SystemRandomNumberGenerator()
-        return generator.next()
+        bytes(8).reduce(0) { $0 << 8 | UInt64($1) }
     }
 
     /// A random number in [0, 1).
