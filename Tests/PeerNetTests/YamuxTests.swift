@@ -215,6 +215,22 @@ import Testing
         #expect(session.streams[StreamID(3)]?.windowBytes == 262_144)
     }
 
+    @Test func aStreamThatBecomesBulkGoesBehindControlEvenIfItWaitsAlready() throws {
+        var session = YamuxSession(isDialer: true, limits: YamuxLimits())
+        let bulk = session.open(priority: .control, windowBytes: 0, at: .zero)
+        let control = session.open(priority: .control, windowBytes: 0, at: .zero)
+        let (first, second) = try (#require(bulk), #require(control))
+        session.write([UInt8](repeating: 1, count: 100_000), to: first)
+        session.setPriority(.bulk, of: first)
+        #expect(session.hasOutput(includingBulk: true))
+        session.write([2], to: second)
+        var frames: [UInt8] = []
+        session.produce(into: &frames, bytesMax: 1 << 20, includingBulk: false)
+        #expect(frames.count < 1000, "bulk goes out though it must wait")
+        #expect(!session.hasOutput(includingBulk: false))
+        #expect(session.hasOutput())
+    }
+
     @Test func randomBytesNeverTrap() {
         var random = TestRandom(state: 7)
         for _ in 0..<300 {

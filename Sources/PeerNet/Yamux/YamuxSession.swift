@@ -133,7 +133,23 @@ struct YamuxSession: Sendable {
     }
 
     /// Says which class an accepted stream sends in, once its protocol is known.
-    mutating func setPriority(_ priority: StreamPriority, of id: StreamID) { streams[id]?.priority = priority }
+    mutating func setPriority(_ priority: StreamPriority, of id: StreamID) {
+        guard let present = streams[id]?.priority, present != priority else { return }
+        streams[id]?.priority = priority
+        // What waits already changes its place too: a stream is seldom empty again that has much to send.
+        switch priority {
+        case .control: move(id, from: \.bulkSenders, to: \.controlSenders)
+        case .bulk: move(id, from: \.controlSenders, to: \.bulkSenders)
+        }
+    }
+
+    private mutating func move(
+        _ id: StreamID, from old: WritableKeyPath<Self, [StreamID]>, to new: WritableKeyPath<Self, [StreamID]>
+    ) {
+        guard let position = self[keyPath: old].firstIndex(of: id) else { return }
+        self[keyPath: old].remove(at: position)
+        self[keyPath: new].append(id)
+    }
 
     /// Bytes that wait to be sent on a stream; nil if the stream is gone.
     func queuedBytes(of id: StreamID) -> Int? { streams[id]?.queue.count }

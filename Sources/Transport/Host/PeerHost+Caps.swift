@@ -55,7 +55,7 @@ struct TrafficCaps {
 
     /// Bound for the unsent bytes of a socket under the upload cap: a system that paces by what it has seen keeps the
     /// socket as full as it may be.
-    var unsentBytesMax: Int { upload == nil ? .max : max(uploadChunkBytes, 16 << 10) }
+    var unsentBytesMax: Int { upload == nil ? .max : max(uploadChunkBytes, 4 << 10) }
 
     private static func chunkBytes(of bucket: TokenBucket?) -> Int {
         guard let bucket else { return chunkBytesRange.upperBound }
