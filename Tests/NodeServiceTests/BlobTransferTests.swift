@@ -9,19 +9,6 @@ import Transport
 @testable import NodeService
 
 @Suite struct BlobTransferTests {
-    @Test func `a blob comes whole from three givers though one is killed and one lies`() async throws {
-        let outcome = try await BlobTrial(byteCount: (24 << 20) + 4_321).fetchFromThree()
-        #expect(outcome.isVerified && outcome.isLiarNamed && !outcome.isHonestNamed, "\(outcome)")
-        #expect(outcome.fetchedTwice == 0 && outcome.chunks.allSatisfy { $0 > 0 }, "\(outcome)")
-    }
-
-    @Test func `a giver's caps hold and every taker gets its share`() async throws {
-        let trial = try BlobTrial(byteCount: 12 << 20)
-        let all = try await trial.fetchCapped(.init(bytesPerSecond: 2e6), takers: 3, seconds: 2)
-        #expect(abs(all.total / 2e6 - 1) < 0.05, "\(all)")
-        #expect(all.rates.allSatisfy { abs($0 / all.total * 3 - 1) < 0.15 }, "\(all)")
-    }
-
     @Test func `a server answers what the protocol says`() async throws {
         let scratch = ScratchFolder()
         let folder = try BlobFolder(opening: scratch.path + "/blobs")
