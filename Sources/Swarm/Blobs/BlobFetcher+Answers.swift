@@ -8,7 +8,7 @@ extension BlobFetcher {
     /// known, and keeps slow givers from looking dead.
     package mutating func progressed(_ id: RequestID, byteCount: Int, at now: Moment) {
         guard let request = requests[id], byteCount > request.seen else { return }
-        givers[request.giver]?.heard(byteCount - request.seen, at: now)
+        givers[request.giver]?.heard(byteCount - request.seen, ofList: request.chunk == nil, at: now)
         requests[id]?.seen = byteCount
     }
 
@@ -37,6 +37,9 @@ extension BlobFetcher {
         guard Digest(hashing: bytes) == leaves[chunk] else {
             return lied(id, "its bytes do not match the digest", at: now)
         }
+        givers[request.giver]?.answered(
+            request.byteCount, after: now - request.issuedAt, wanted: limits.ahead,
+            windowMax: limits.requestsPerGiverMax * BlobTree.chunkByteCount)
         _ = close(id, arrived: true)
         praise(request.giver, for: request.blob)
         put(.store(request.blob, chunk: chunk, bytes: bytes))

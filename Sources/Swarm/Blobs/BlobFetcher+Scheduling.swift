@@ -78,8 +78,6 @@ extension BlobFetcher {
 
     private func hasRoom(_ giver: BlobGiver, for byteCount: Int) -> Bool {
         guard giver.requestCount < limits.requestsPerGiverMax else { return false }
-        if giver.requestCount < 2 { return true }
-        guard let rate = giver.meter.rate else { return false }
-        return Double(giver.byteCount + byteCount) <= rate * limits.ahead.inSeconds
+        return giver.requestCount < 2 || giver.byteCount + byteCount <= giver.window
     }
 }

@@ -55,8 +55,8 @@ package struct BlobFetcher: Sendable {
         package var bytesInFlightMax = 32 << 20
         /// Requests to one giver at once; fewer than it serves, and than the host runs.
         package var requestsPerGiverMax = 16
-        /// A giver is asked for as much as it sends in this time, so that its link never idles and little is lost with
-        /// it.
+        /// A giver is asked for about as much as it sends in this time, so that its link never idles and little is lost
+        /// with it.
         package var ahead: Duration = .seconds(1)
         /// The rate of a giver that was never measured: 8 Mbit/s.
         package var firstRate: Double = 1_000_000
@@ -100,6 +100,7 @@ package struct BlobFetcher: Sendable {
         var chunk: Int?
         var giver: PeerID
         var byteCount: Int
+        var issuedAt: Moment
         /// Bytes that `progressed` has told of.
         var seen = 0
     }
@@ -227,7 +228,7 @@ package struct BlobFetcher: Sendable {
         blob.requestCount += 1
         blobs[digest] = blob
         nextID += 1
-        requests[nextID] = Request(blob: digest, chunk: chunk, giver: peer, byteCount: byteCount)
+        requests[nextID] = Request(blob: digest, chunk: chunk, giver: peer, byteCount: byteCount, issuedAt: now)
         bytesInFlight += byteCount
         givers[peer]?.begin(byteCount, at: now)
         put(.request(nextID, request, to: peer))

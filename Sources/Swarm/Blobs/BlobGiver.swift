@@ -1,3 +1,4 @@
+import Compression
 import PeerNet
 
 /// What a fetcher knows of one giver, over all blobs.
@@ -5,6 +6,9 @@ struct BlobGiver: Sendable {
     var meter = RateMeter()
     var requestCount = 0
     var byteCount = 0
+    /// What it may be asked for at once, in bytes; grows while answers come soon, as a link's capacity is only seen by
+    /// filling it.
+    private(set) var window = Self.windowMin
     /// When it last showed life, while it is asked for something.
     var heardAt = Moment.zero
     /// Not asked for anything before.
@@ -28,9 +32,21 @@ struct BlobGiver: Sendable {
         byteCount -= bytes
     }
 
-    mutating func heard(_ bytes: Int, at now: Moment) {
+    /// Bytes have come. Those of a list say nothing of the rate: it is short, what it took was mostly latency.
+    mutating func heard(_ bytes: Int, ofList isList: Bool, at now: Moment) {
         heardAt = max(heardAt, now)
-        meter.add(bytes, at: now)
+        if !isList { meter.add(bytes, at: now) }
+    }
+
+    /// A right answer of so many bytes came `elapsed` after it was asked for; call before `end`.
+    mutating func answered(_ bytes: Int, after elapsed: Duration, wanted: Duration, windowMax: Int) {
+        if elapsed > wanted {
+            // What it sends in that time, and not less for each late answer: all that were asked for at once are late.
+            let sent = (meter.rate ?? 0) * wanted.inSeconds
+            window = max(Self.windowMin, Int(min(sent, Double(window))))
+        } else if byteCount + BlobTree.chunkByteCount > window {
+            window = max(window, min(window + bytes, windowMax))
+        }
     }
 
     /// Notes a failure and pauses the giver, the longer the more often it failed; what fails while it pauses fails of
@@ -38,6 +54,7 @@ struct BlobGiver: Sendable {
     mutating func strike(_ weight: Int, pause: Duration, at now: Moment) {
         guard pausedUntil <= now else { return }
         strikes += weight
+        window = Self.windowMin
         pausedUntil = now + min(pause * (1 << min(strikes, 10)), .seconds(60))
     }
 
@@ -47,7 +64,9 @@ struct BlobGiver: Sendable {
         return .seconds(min(seconds, 30))
     }
 
-    private static let chunkBytes = Double(1 << 20)
+    private static let chunkBytes = Double(BlobTree.chunkByteCount)
+    /// One answer is on its way while the next one is asked for.
+    private static let windowMin = 2 * BlobTree.chunkByteCount
 
     /// The end of its patience; nil if it is asked for nothing.
     var deadline: Moment? { requestCount > 0 ? heardAt + patience : nil }
