@@ -67,8 +67,8 @@ import Testing
         for (text, words) in [
             ("admission: closed", "open, allow-list or invite"), ("admission: allow-list", "needs 'allow'"),
             ("admission: allow-list\nallow: [me]", "'me'"),
-            ("admission: invite\nallow: [\(Self.peer)]", "allow-list only"),
-            ("allow: [\(Self.peer)]", "allow-list only"),
+            ("admission: invite\nallow: [\(Self.peer)]", "allow-list' only"),
+            ("allow: [\(Self.peer)]", "allow-list' only"),
         ] {
             let problem = #expect(throws: YAMLProblem.self) { try SwarmSpecification.parse(text, name: "spec.yaml") }
             #expect(problem?.description.contains(words) == true, "\(problem?.description ?? "")")
