@@ -100,6 +100,21 @@ struct AdmissionBook: Sendable {
             || isRevokedByFounder(issuer) || voucher.delegation.map { isRevoked($0) } ?? false
     }
 
+    /// What ended a peer's membership: the revocations of the peer, of what it came in by, and of who issued that.
+    func revocations(against peer: PeerID) -> [Signed<Revocation>] {
+        var issuers: [Revocation.Target: Set<PeerID>] = [.peer(peer): [context.founder]]
+        for voucher in vouchers.values.compactMap({ $0[peer] }) {
+            let issuer = voucher.capability.signer
+            issuers[.peer(peer), default: []].insert(issuer)
+            issuers[.serial(voucher.serial), default: []].formUnion([context.founder, issuer])
+            issuers[.peer(issuer), default: []].insert(context.founder)
+            if let delegation = voucher.delegation { issuers[.serial(delegation.serial)] = [context.founder] }
+        }
+        return issuers.flatMap { target, issuers in
+            issuers.compactMap { revocations[target]?[$0] }
+        }.sorted { AdmissionRecord.revocation($0).key < AdmissionRecord.revocation($1).key }
+    }
+
     // MARK: Records
 
     /// What taking a record changed.

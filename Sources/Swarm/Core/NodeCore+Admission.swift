@@ -89,6 +89,11 @@ extension NodeCore {
         strangers[peer] = nil
         if !refusal.isTemporary { rest(peer) }
         event(.peerRefused(peer, refusal))
+        if refusal == .revoked {
+            // Nobody else may tell it: or those who are out would go on with each other as if nothing had been signed.
+            let revocations = admissions.revocations(against: peer).map { AdmissionRecord.revocation($0) }
+            for page in AdmissionNotice.pages(of: revocations) { send(.admission(page), to: peer) }
+        }
         send(.admissionRefused(refusal), to: peer)
         out.append(.disconnect(peer, reason: "\(refusal)"))
     }
