@@ -14,7 +14,8 @@ package enum AdmissionRefusal: UInt32, Error, Hashable, Sendable, CaseIterable, 
     case full = 6
     /// Nobody with the right to do so signed the capability, or it was claimed for somebody else.
     case invalid = 7
-    /// The refuser is not let in itself yet, or has not heard of the member that let the peer in: ask again.
+    /// The refuser is not let in itself yet, has not heard of the member that let the peer in, or was shown nothing: ask
+    /// again.
     case notYet = 8
 
     /// The cause in words, for the peer that is refused.

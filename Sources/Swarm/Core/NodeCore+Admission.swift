@@ -102,14 +102,17 @@ extension NodeCore {
     mutating func dismissStrangers() {
         for peer in strangers.keys.sorted() {
             guard let since = strangers[peer]?.since, now - since >= limits.presentationTimeout else { continue }
-            refuse(peer, admissions.reason(against: peer))
+            let reason = admissions.reason(against: peer)
+            // Who has no invite says so at once: what this one has to show is lost or late.
+            refuse(peer, reason == .noInvite ? .notYet : reason)
         }
     }
 
     /// A peer does not let this node in.
     mutating func refused(_ refusal: AdmissionRefusal, by peer: PeerID) {
         event(.refusedBy(peer, refusal))
-        self.refusal = refusal
+        // One who cannot tell yet does not take back what another one told.
+        if !refusal.isTemporary || self.refusal == nil { self.refusal = refusal }
         if !refusal.isTemporary { rest(peer) }
     }
 
