@@ -56,8 +56,7 @@ extension NodeCore {
         case .failure(let refusal): refuse(peer, refusal)
         case .success(let change):
             keep(change)
-            guard let stranger = strangers.removeValue(forKey: peer) else { return }
-            welcome(peer, stranger.addresses)
+            reviewConnected()
         }
     }
 
@@ -145,7 +144,7 @@ extension NodeCore {
             change.added.append(.revocation(revocation))
         }
         keep(change)
-        dropUnadmitted()
+        reviewConnected()
     }
 
     /// What this node has signed goes to the others; a revocation or delegation is passed on by everybody who learns it, so
@@ -179,8 +178,12 @@ extension NodeCore {
         for page in AdmissionNotice.pages(of: records) { send(.admission(page), to: peer) }
     }
 
-    /// Ends what this node has to do with connected peers that are let in no longer.
-    mutating func dropUnadmitted() {
+    /// After the records have changed: begins with waiting strangers that are let in now, of whom another member may have
+    /// told first, and ends what this node has to do with connected peers that are let in no longer.
+    mutating func reviewConnected() {
+        for peer in strangers.keys.sorted() where mayServe(peer) {
+            if let stranger = strangers.removeValue(forKey: peer) { welcome(peer, stranger.addresses) }
+        }
         for peer in peers.known where !mayServe(peer) && peers[peer]?.isConnected == true {
             let reason = admissions.reason(against: peer)
             disconnected(peer)

@@ -111,7 +111,7 @@ extension NodeCore {
         swap(&out, &outputs)
         self.now = max(self.now, now)
         keep(AdmissionBook.Change(added: [record]))
-        dropUnadmitted()
+        reviewConnected()
         swap(&out, &outputs)
     }
 
