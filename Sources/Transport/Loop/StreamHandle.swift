@@ -82,10 +82,10 @@ final class StreamHandle {
     /// Makes TCP cut segments as on a path with a smaller packet size. Before `listen` or `connect`.
     func limitSegments(to bytes: Int) { setOption(CInt(TCP_MAXSEG), CInt(clamping: bytes)) }
 
-    /// Bounds what the other side may send ahead of the reader, once connected. The receive buffer is set too, so that
+    /// Bounds what the other side may send ahead of the reader. Before `listen` or `connect`. The receive buffer is set too, so that
     /// the system does not tune the window, but larger: one that short segments fill advertises no window at all.
     func limitReceiveWindow(to bytes: Int) {
-        var buffer = CInt(clamping: bytes * 4)
+        var buffer = CInt(clamping: bytes)
         uv_recv_buffer_size(handle, &buffer)
         setOption(CInt(TCP_WINDOW_CLAMP), CInt(clamping: bytes))
     }

@@ -31,6 +31,8 @@ package actor ShapedRelay {
             throw refused
         }
         handle.limitSegments(to: LinkShape.segmentBytes)
+        // Before the first connection, which inherits it: a window that was once offered cannot be taken back.
+        handle.limitReceiveWindow(to: Self.windowBytes(of: shape))
         guard handle.listen(backlog: 16) == 0, let bound = SocketAddress(of: handle, remote: false)?.multiaddr else {
             handle.close()
             throw refused
@@ -61,10 +63,10 @@ package actor ShapedRelay {
         // Bound first, because there is no socket to set an option of before.
         if let local = SocketAddress(ipBytes: [127, 0, 0, 1], port: 0), local.withSockaddr({ far.bind(to: $0) }) == 0 {
             far.limitSegments(to: LinkShape.segmentBytes)
+            far.limitReceiveWindow(to: Self.windowBytes(of: shape))
         }
         far.connect(to: address) { status in
             guard status == 0 else { return pair.close() }
-            for handle in [near, far] { handle.limitReceiveWindow(to: Self.windowBytes(of: shape)) }
             pair.start()
         }
     }
