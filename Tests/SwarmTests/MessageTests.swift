@@ -59,6 +59,8 @@ struct MessageTests {
             case .result(let signed): expect(core, bytes, signed.signer)
             case .commit(let signed): expect(core, bytes, signed.signer)
             case .final: #expect(core.judge(bytes, by: stranger) == .accept)
+            case .admission(let notice):
+                #expect((core.judge(bytes, by: stranger) == .accept) == !notice.presents)
             default: #expect(core.judge(bytes, by: stranger) != .accept, "\(message)")
             }
             #expect(core.judge(Array(bytes.dropLast()), by: stranger) != .accept)
