@@ -61,11 +61,14 @@ extension InvariantChecker {
     private func checkJoin(_ message: ObservedMessage, _ node: SimulatedNode) throws(InvariantViolation) {
         let slot = message.slot
         let key = CopyKey(node: node.number, fragment: slot.fragment, round: slot.round)
-        votes[key, default: Vote()].highestJoin = max(slot.attempt, votes[key]?.highestJoin ?? 0)
+        let accepted = WireFields(message.body).flatMap { WireFields($0.bytes(9)) }
+        if slot.attempt >= votes[key]?.highestJoin ?? 0 {
+            votes[key, default: Vote()].highestJoin = slot.attempt
+            votes[key]?.shown = accepted.map { ($0.number(1), $0.bytes(2)) }
+        }
         // A promise that is written again after a failed write may stand beside its own attempt's ack.
         let earlier = votes[key]?.acks.filter { $0.key < slot.attempt }
         guard let highest = earlier?.max(by: { $0.key < $1.key }) else { return }
-        let accepted = WireFields(message.body).flatMap { WireFields($0.bytes(9)) }
         guard accepted?.number(1) == UInt64(highest.key), Digest(bytes: accepted?.bytes(2) ?? []) == highest.value
         else {
             throw InvariantViolation(.promiseIsKept, node.number, "\(slot) hides its ack of attempt \(highest.key)")
@@ -87,14 +90,18 @@ extension InvariantChecker {
         try checkChosen(key)
     }
 
-    /// An ack is never given below a promise.
+    /// An ack is never given below a promise, but for what the promise itself shows as accepted before: that ack was only
+    /// longer on its way, and the higher attempt's coordinator knows of it.
     private func recordAck(_ message: ObservedMessage, _ node: SimulatedNode) throws(InvariantViolation) {
         let slot = message.slot
         guard let value = WireFields(message.body).flatMap({ Digest(bytes: $0.bytes(4)) }) else {
             throw InvariantViolation(.contract, node.number, "an ack does not decode")
         }
         let key = CopyKey(node: node.number, fragment: slot.fragment, round: slot.round)
-        if let promised = votes[key]?.highestJoin, promised > slot.attempt, votes[key]?.acks[slot.attempt] == nil {
+        let wasShown = votes[key]?.shown.map { $0.attempt == UInt64(slot.attempt) && $0.value == value.bytes } ?? false
+        if let promised = votes[key]?.highestJoin, promised > slot.attempt, !wasShown,
+            votes[key]?.acks[slot.attempt] == nil
+        {
             throw InvariantViolation(.promiseIsKept, node.number, "\(slot) after a join of attempt \(promised)")
         }
         votes[key, default: Vote()].acks[slot.attempt] = value

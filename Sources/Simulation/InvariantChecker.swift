@@ -64,6 +64,8 @@ package final class InvariantChecker {
     struct Vote {
         /// The highest attempt that it joined.
         var highestJoin: UInt32?
+        /// The attempt and value that this join shows as accepted.
+        var shown: (attempt: UInt64, value: [UInt8])?
         /// The value that it acked, per attempt.
         var acks: [UInt32: Digest] = [:]
     }

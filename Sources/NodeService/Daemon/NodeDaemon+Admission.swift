@@ -37,6 +37,8 @@ extension NodeDaemon {
                 return ["error": "the system gives no random bytes", "cure": "Check /dev/urandom"]
             }
             let peer = try Self.peer(question["peer"])
+            // A command may come before the node's first moment.
+            handle(.clock(Self.unixTime))
             let credential = try core.issue(
                 to: peer.map { .peer($0) } ?? .secret(seed), uses: try Self.uses(question),
                 seconds: Self.seconds(question), at: clock.now)

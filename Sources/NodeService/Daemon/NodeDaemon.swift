@@ -371,6 +371,8 @@ extension NodeDaemon {
         _ body: (inout NodeCore, Moment, inout [NodeCore.Output]) throws(Failure) -> Void
     ) throws(Failure) {
         outputs.removeAll(keepingCapacity: true)
+        // A command may come before the node's first moment.
+        core.handle(.clock(Self.unixTime), at: clock.now, into: &outputs)
         try body(&core, clock.now, &outputs)
         for output in outputs { perform(output) }
     }
