@@ -29,8 +29,8 @@ import Testing
     }
 
     @Test func `Two nodes that run are found well, in less than ten seconds`() throws {
+        for home in ["a", "b"] { try swarm.makeHome(home) }
         let invite = try swarm.formSwarm("a", tokens: Self.endless)
-        try swarm.makeHome("b")
         try swarm.succeed(["swarm", "join", invite, "--detach"], home: "b")
         try swarm.wait("b", "the nodes must meet") { ($0["peers"] as? [Any])?.isEmpty == false }
         let begin = ContinuousClock.now
