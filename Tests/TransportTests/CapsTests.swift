@@ -79,8 +79,8 @@ import Testing
         #expect(result.bytesPerSecond > 0.92 * shape.bytesPerSecond, "\(result.bytesPerSecond)")
         #expect(result.extraDelays.count > 50)
         let late = try #require(result.extraDelays.dropLast(result.extraDelays.count / 20).last)
-        // The goal is 100 ms; see docs/benchmarks.md for what is reached.
-        #expect(late < .milliseconds(300), "\(late)")
+        // The goal is 100 ms, of which the link's queue takes 50; a busy machine wakes the loop late.
+        #expect(late < .milliseconds(150), "\(late)")
     }
 
     @Test func theShapedQueueKeepsRateDelayAndOrder() {
