@@ -10,7 +10,7 @@ package struct SendRate: Sendable {
     private var bytes = 0
 
     /// Link time that the unsent bytes of a socket may take: enough for a loop that wakes late on a busy machine.
-    private static let unsentTime = 0.010
+    private static let unsentTime = 0.006
     /// Link time of one write; up to two of them add to what waits, one taken in whole by a socket that was just not
     /// full, and one that it refused.
     private static let writeTime = 0.005
