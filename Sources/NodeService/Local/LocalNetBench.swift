@@ -45,6 +45,9 @@ package struct LocalNetBench: Sendable {
         /// What heartbeats took beyond the idle path, in milliseconds, sorted: beside the response and against it.
         package var heartbeats: [Double]
         package var heartbeatsBack: [Double]
+        /// Many responses over links that bound each connection, bytes per second: on the first, and once there are more.
+        package var spreadFirst: Double
+        package var spreadLast: Double
         /// The caps that were tried, in bytes per second, and what came through.
         package var cap: Int
         package var cappedUpload: Double
@@ -59,6 +62,7 @@ package struct LocalNetBench: Sendable {
 
         package var text: String {
             func megabytes(_ rate: Double) -> String { fixed(rate / 1e6, 1) + " MB/s" }
+            func megabits(_ rate: Double) -> String { fixed(rate * 8 / 1e6, 1) + " Mbit/s" }
             func percent(_ share: Double) -> String { fixed(100 * share, 1) + " %" }
             func delays(_ sorted: [Double]) -> String {
                 "+\(fixed(Self.percentile(sorted, 0.5), 1)) ms median, +\(fixed(Self.percentile(sorted, 0.99), 1)) p99, "
@@ -76,6 +80,7 @@ package struct LocalNetBench: Sendable {
                 (headers leave \(percent(payloadShare)))
                 heartbeats        \(delays(heartbeats))
                 against it        \(delays(heartbeatsBack))
+                each bounded      \(megabits(spreadFirst)) on the first connection, \(megabits(spreadLast)) once more are open
                 upload cap        \(percent(cappedUpload / Double(cap))) of \(megabytes(Double(cap)))
                 download cap      \(percent(cappedDownload / Double(cap))) of \(megabytes(Double(cap)))
                 """
@@ -95,6 +100,8 @@ package struct LocalNetBench: Sendable {
                 "heartbeat_extra_ms_p99": .number(Self.percentile(heartbeats, 0.99)),
                 "heartbeat_extra_ms_max": .number(heartbeats.last ?? 0),
                 "heartbeat_back_extra_ms_max": .number(heartbeatsBack.last ?? 0),
+                "bounded_first_bytes_per_second": .number(spreadFirst),
+                "bounded_last_bytes_per_second": .number(spreadLast),
                 "cap_bytes_per_second": .integer(Int64(cap)),
                 "upload_share_of_cap": .number(cappedUpload / Double(cap)),
                 "download_share_of_cap": .number(cappedDownload / Double(cap)),
@@ -131,6 +138,8 @@ package struct LocalNetBench: Sendable {
             progress("on the shaped link: some \(request.seconds + 7) seconds")
             let shaped = try await ConnectionBench().shaped(
                 shape, settling: settling, for: .seconds(request.seconds))
+            progress("where each connection is bounded: some 45 seconds")
+            let spread = try await ConnectionBench().spread(shape, for: .seconds(36))
             progress("under caps: some 10 seconds")
             let upload = try await ConnectionBench(uploadBytesPerSecond: cap).throughput(for: .seconds(5))
             let download = try await ConnectionBench(downloadBytesPerSecond: cap).throughput(for: .seconds(5))
@@ -138,7 +147,8 @@ package struct LocalNetBench: Sendable {
                 rounds: rounds, rate: rate.bytesPerSecond, delayMilliseconds: delay,
                 payloadShare: LinkShape.payloadShare, goodput: shaped.bytesPerSecond,
                 heartbeats: shaped.extraDelays.map { $0.inSeconds * 1000 },
-                heartbeatsBack: shaped.extraDelaysBack.map { $0.inSeconds * 1000 }, cap: cap,
+                heartbeatsBack: shaped.extraDelaysBack.map { $0.inSeconds * 1000 }, spreadFirst: spread.first,
+                spreadLast: spread.last, cap: cap,
                 cappedUpload: upload.bytesPerSecond, cappedDownload: download.bytesPerSecond)
         } catch { throw UserError(wrapping: error) }
     }

@@ -61,8 +61,13 @@ package actor ConnectionBench {
         // Reused for every response: what is measured is the connection, not the making of bytes.
         let piece = [UInt8](repeating: 7, count: 64 << 10)
         let block = [UInt8](repeating: 7, count: shape == nil ? Self.blockBytes : 0)
+        let answer = [UInt8](repeating: 7, count: shape == nil ? 0 : Self.answerBytes)
         await giver.serve(Self.bulk, requestBytesMax: 1) { _, request in
-            request == [0] ? .bytes(block) : .pieces { piece }
+            switch request {
+            case [0]: .bytes(block)
+            case [2]: .bytes(answer)
+            default: .pieces { piece }
+            }
         }
         for host in [giver, taker] { await host.acceptMessages(on: Self.heartbeat, messageBytesMax: 8) }
         var addresses = try await giver.start()
@@ -107,6 +112,53 @@ package actor ConnectionBench {
         await giver.stop()
         await taker.stop()
         return Throughput(bytesPerSecond: Double(bytes) / seconds)
+    }
+
+    // MARK: A link that bounds each connection
+
+    /// What the first connection carried by itself, and what it and the additional ones carry at the end.
+    package struct Spread: Sendable {
+        /// Bytes per second in the first seconds, and in the last ones.
+        package var first: Double
+        package var last: Double
+    }
+
+    private static let answerBytes = 256 << 10
+    private static let answersAtOnce = 16
+
+    /// Fetches many responses where each connection has a link of its own, as where a provider bounds each by itself; for
+    /// so long that the host can find out how many connections pay. Once per bench.
+    package func spread(_ shape: LinkShape, for duration: Duration) async throws(TransportError) -> Spread {
+        let relay = try await join(shape)
+        let (taker, received, peer) = (taker, received, giver.peerID)
+        // Ended by stop(), and awaited below.
+        let listener = Task { await Self.listen(taker) }
+        // Cancelled and awaited below.
+        let fetchers = (0..<Self.answersAtOnce).map { _ in
+            Task {
+                while !Task.isCancelled {
+                    let bytes = try await taker.request(
+                        [2], to: peer, on: Self.bulk, responseBytesMax: Self.answerBytes)
+                    received.add(bytes.count)
+                }
+            }
+        }
+        func rate(_ seconds: Int) async -> Double {
+            let (start, before) = (Loop.now, received.count)
+            await pause(.seconds(seconds))
+            return Double(received.count - before) / (Loop.now - start).inSeconds
+        }
+        await pause(.seconds(1))
+        let first = await rate(2)
+        await pause(duration)
+        let last = await rate(4)
+        for fetcher in fetchers { fetcher.cancel() }
+        for fetcher in fetchers { _ = await fetcher.result }
+        await giver.stop()
+        await taker.stop()
+        await relay?.stop()
+        _ = await listener.value
+        return Spread(first: first, last: last)
     }
 
     // MARK: A shaped link

@@ -59,6 +59,9 @@ final class Link {
     var onSecured: ((Result<PeerID, CloseReason>) -> Void)?
     var offences = OffenceCount()
     var pingWaiters: [CheckedContinuation<Duration?, Never>] = []
+    /// Whether it only carries large responses beside the peer's first connection, and whether it is one too many: closed when idle.
+    var isParallel = false
+    var isSurplus = false
 
     init(
         id: UInt64, handle: StreamHandle, timer: TimerHandle, isOutbound: Bool, remoteAddress: Multiaddr,
@@ -125,6 +128,15 @@ final class PeerEntry {
     var identifyEventWaits = false
     /// What this node wanted from the peer lately.
     var use = RecentUse()
+    /// Additional connections, what decides about them, and bytes of large responses since it last did.
+    var parallel: [Link] = []
+    var tuner: ParallelTuner?
+    var largeBytes = 0
+    /// Additional connections that the peer may still open, and until when.
+    var announced: (count: Int, until: Moment) = (0, .zero)
+
+    /// All connections, the first one last.
+    var links: [Link] { parallel + retiring + [link] }
 
     init(id: PeerID, link: Link) {
         self.id = id

@@ -160,7 +160,9 @@ extension PeerHost {
         gate.authenticated(link.id)
         book.seen(peer, unixTime: Self.unixTime())
         if let entry = entries[peer] {
-            if isPreferred(link, to: entry.link, for: peer, at: now) {
+            if takesAsParallel(link, of: entry, at: now) {
+                entry.parallel.append(link)
+            } else if isPreferred(link, to: entry.link, for: peer, at: now) {
                 retire(entry.link, of: entry, at: now)
                 entry.link = link
             } else {
@@ -215,11 +217,21 @@ extension PeerHost {
 
     private func peerLostLink(_ peer: PeerID, _ link: Link, _ reason: CloseReason) {
         guard let entry = entries[peer] else { return }
+        if link.isParallel, entry.link !== link { return parallelLost(link, of: entry) }
         entry.retiring.removeAll { $0 === link }
         guard entry.link === link else { return }
         entry.messageStreams = [:]
         if let other = entry.retiring.popLast() {
             other.retiredAt = nil
+            entry.link = other
+            startWaitingRequests(of: entry)
+            return
+        }
+        // An additional connection that is left takes the first one's place.
+        if !entry.parallel.isEmpty {
+            let other = entry.parallel.removeFirst()
+            other.isParallel = false
+            entry.tuner = nil
             entry.link = other
             startWaitingRequests(of: entry)
             return

@@ -39,7 +39,7 @@ extension PeerHost {
     /// Drops the connections to a peer; `.disconnected` follows with this reason.
     package func disconnect(_ peer: PeerID, reason: String) {
         guard let entry = entries[peer] else { return }
-        for link in entry.retiring + [entry.link] { close(link, .local(reason)) }
+        for link in entry.links { close(link, .local(reason)) }
     }
 
     /// Measures a round trip with libp2p's ping protocol.

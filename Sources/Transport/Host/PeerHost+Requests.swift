@@ -49,7 +49,7 @@ extension PeerHost {
     }
 
     private func start(_ call: RequestCall, of entry: PeerEntry) {
-        let link = entry.link
+        let link = link(for: call, of: entry)
         let window = min(
             call.responseBytesMax, Self.responseWindowBytes,
             caps.responseWindowBytesMax(roundTrip: link.connection.roundTrip))
@@ -80,6 +80,7 @@ extension PeerHost {
         call.progressAt = now
         call.receivedBytes += bytes.count
         entries[call.peer]?.use.add(bytes.count, at: now)
+        entries[call.peer]?.largeBytes += bytes.count
         if let sink = call.sink { sink(bytes) } else { call.response += bytes }
         if caps.withholds(bytes.count, of: call) {
             servePacedDownload(at: now)

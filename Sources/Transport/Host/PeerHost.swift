@@ -104,6 +104,7 @@ package actor PeerHost {
     /// Opens the listen addresses and returns them with their real ports, without `/p2p`.
     package func start() async throws(TransportError) -> [Multiaddr] {
         precondition(state == .idle, "a host starts once")
+        serveParallel()
         for address in configuration.listenAddresses {
             do throws(TransportError) {
                 try listen(on: address)
@@ -230,6 +231,7 @@ package actor PeerHost {
         reopenGossip(at: now)
         abandonLateSessions(at: now)
         closeRetired(at: now)
+        tuneParallel(at: now)
         housekeeping?.set(now + Self.housekeepingInterval)
     }
 

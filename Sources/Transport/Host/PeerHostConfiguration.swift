@@ -43,6 +43,8 @@ package struct HostLimits: Hashable, Sendable {
     /// Beyond so many authenticated connections the least useful ones are closed, until `trimmedConnections` are left.
     package var connectionsBeforeTrimming = 192
     package var trimmedConnections = 160
+    /// Additional connections that responses are spread over.
+    package var parallel = ParallelTuner.Limits()
     /// Connections of one peer, those that another one took over included; beyond it the oldest is closed.
     package var connectionsPerPeerMax = 4
     /// Offences of one connection within a minute: requests beyond a limit, and such that never end. One more ends it.

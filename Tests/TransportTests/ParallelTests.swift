@@ -1,0 +1,98 @@
+import PeerNet
+import Testing
+
+@testable import Transport
+
+@Suite("Several connections to one peer", .serialized, .timeLimit(.minutes(1)))
+struct ParallelTests {
+    private static let bulk = "/test/bulk"
+
+    /// A giver behind a relay that gives each connection a link of its own, and a taker.
+    private struct Scene {
+        let giver: PeerHost
+        let taker: PeerHost
+        let relay: ShapedRelay
+
+        init(bytesPerSecond: Double) async throws {
+            var limits = HostLimits()
+            limits.parallel.period = .milliseconds(750)
+            giver = makeHost(1)
+            taker = makeHost(2, limits: limits)
+            let block = [UInt8](repeating: 7, count: 128 << 10)
+            await giver.serve(bulk, requestBytesMax: 1) { _, _ in .bytes(block) }
+            let address = try await giver.start()[0]
+            let shape = LinkShape(
+                bytesPerSecond: bytesPerSecond, oneWayDelay: .milliseconds(10), queue: .milliseconds(20))
+            relay = ShapedRelay(to: address, shape: shape, loop: Loop.shared)
+            let relayed = try await relay.start()
+            _ = try await taker.start()
+            _ = try await taker.connect(to: [relayed.encapsulating(p2p: giver.peerID)])
+            _ = await taker.first { if case .identified = $0 { true } else { nil } }
+        }
+
+        /// Fetches eight responses at once, again and again, until `isEnough`.
+        func fetch(until isEnough: @escaping @Sendable () async -> Bool) async throws {
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                let (taker, peer) = (taker, giver.peerID)
+                for _ in 0..<8 {
+                    group.addTask {
+                        while await !isEnough() {
+                            let bytes = try await taker.request(
+                                [1], to: peer, on: bulk, responseBytesMax: 128 << 10)
+                            #expect(bytes.count == 128 << 10)
+                        }
+                    }
+                }
+                try await group.waitForAll()
+            }
+        }
+
+        func end() async -> Bool {
+            await relay.stop()
+            return await stop(giver, taker)
+        }
+    }
+
+    @Test func whereOneCannotFillTheLinkMoreAreOpenedAndUsed() async throws {
+        let scene = try await Scene(bytesPerSecond: 1_000_000)
+        let (giver, taker) = (scene.giver, scene.taker)
+        try await scene.fetch {
+            let loads = await taker.parallelLoads(giver.peerID)
+            return loads.count == 3 && loads.allSatisfy { $0 > 300_000 }
+        }
+        // The other side knows them for what they are: its first connection was not replaced.
+        #expect(await giver.parallelLoads(taker.peerID).count == 3)
+        #expect(await giver.connections(of: taker.peerID) == 4)
+        #expect(await giver.peers().count == 1)
+        // When the first one goes, another takes its place, and requests go on.
+        await giver.dropFirstLink(of: taker.peerID)
+        while await giver.connections(of: taker.peerID) != 3 { await Task.yield() }
+        while await taker.connections(of: giver.peerID) != 3 { await Task.yield() }
+        let bytes = try await taker.request([1], to: giver.peerID, on: Self.bulk, responseBytesMax: 128 << 10)
+        #expect(bytes.count == 128 << 10)
+        await taker.disconnect(giver.peerID, reason: "done")
+        while await giver.connectionCount > 0 { await Task.yield() }
+        #expect(await scene.end())
+    }
+
+    @Test func anAnnouncementIsGrantedUpToTheLimit() async throws {
+        let scene = try await Scene(bytesPerSecond: 10_000_000)
+        let (giver, taker) = (scene.giver, scene.taker)
+        let answer = try await taker.request([9], to: giver.peerID, on: PeerHost.parallelProtocol, responseBytesMax: 1)
+        #expect(answer == [3], "no more than the limit")
+        #expect(await scene.end())
+    }
+}
+
+extension PeerHost {
+    /// What each additional connection to a peer has received.
+    func parallelLoads(_ peer: PeerID) -> [UInt64] { entries[peer]?.parallel.map(\.traffic.bytesReceived) ?? [] }
+
+    /// All connections to a peer.
+    func connections(of peer: PeerID) -> Int { entries[peer]?.links.count ?? 0 }
+
+    /// Breaks the first connection to a peer, as a network would.
+    func dropFirstLink(of peer: PeerID) {
+        if let link = entries[peer]?.link { close(link, .transportEnded("cut by the test")) }
+    }
+}
