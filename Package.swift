@@ -85,13 +85,15 @@ let package = Package(
         // Drivers.
         module("Transport", ["CUV", "CSodium", "PeerNet"]),
         module("Simulation", ["Compression", "OuterSync", "PeerNet", "Swarm"]),
+        // Learning experiments.
+        module("Lab", ["Numerics", "JSONText", "Corpus", "LanguageModel", "Compression", "OuterSync"]),
         // Composition.
         module(
             "NodeService",
             [
                 "Numerics", "Tokenizing", "Corpus", "LanguageModel", "Checkpoint", "Compression", "OuterSync",
                 "Experts",
-                "JSONText", "PeerNet", "Swarm", "Transport", logging, .product(name: "Yams", package: "Yams"),
+                "JSONText", "PeerNet", "Swarm", "Transport", "Lab", logging, .product(name: "Yams", package: "Yams"),
             ]),
         .executableTarget(
             name: "atoll",

@@ -22,7 +22,7 @@ struct Atoll: AsyncParsableCommand {
             DataCommand.self, TrainCommand.self, EvalCommand.self, GenerateCommand.self, MergeCommand.self,
             LogitsCommand.self,
             ExportCommand.self, TokenizerCommand.self, TokenizeCommand.self, BenchCommand.self,
-            TestnetCommand.self,
+            TestnetCommand.self, LabCommand.self,
         ])
 
     /// Runs the command named on the command line; every failure ends as one line on standard error and its exit code.

@@ -174,6 +174,35 @@ package func commitOuterStep(
     }
 }
 
+/// The first half of a heavy-ball step: v = mu * v + scale * delta, in place.
+package func commitHeavyBallAccumulate(
+    velocity: UnsafeMutablePointer<Float>, delta: UnsafePointer<Float>, count: Int, momentum: Float, scale: Float
+) {
+    for index in 0..<count { velocity[index] = momentum * velocity[index] + scale * delta[index] }
+}
+
+/// Its second half: v is clamped to [-bound, bound], then theta = theta - eta * v, in place.
+package func commitHeavyBallStep(
+    theta: UnsafeMutablePointer<Float>, velocity: UnsafeMutablePointer<Float>, count: Int, learningRate: Float,
+    bound: Float
+) {
+    for index in 0..<count {
+        var value = velocity[index]
+        value = value < bound ? value : bound
+        value = value > -bound ? value : -bound
+        velocity[index] = value
+        theta[index] = theta[index] - learningRate * value
+    }
+}
+
+/// What is encoded under error feedback: accumulated = difference + decay * residual, with difference = base - live.
+package func commitAccumulated(
+    _ base: UnsafePointer<Float>, _ live: UnsafePointer<Float>, residual: UnsafePointer<Float>, decay: Float,
+    count: Int, into accumulated: UnsafeMutablePointer<Float>
+) {
+    for index in 0..<count { accumulated[index] = (base[index] - live[index]) + decay * residual[index] }
+}
+
 /// live = alpha * live + (1 - alpha) * theta, in place.
 package func commitBlend(
     live: UnsafeMutablePointer<Float>, theta: UnsafePointer<Float>, count: Int, alpha: Float

@@ -34,6 +34,8 @@ package struct Aggregation {
         package var members: [Int]
         /// Those left out, ascending by member.
         package var refused: [RefusedContribution]
+        /// What was encoded, residual included: the values of the tiles, one tile after the other.
+        package var encoded: [Float] = []
     }
 
     /// A contribution that passed, with what was measured of it.
@@ -49,23 +51,32 @@ package struct Aggregation {
 
     private let fragment: FragmentLayout.Fragment
     private let contributed: PayloadDescription
+    private let resultCodec: Codec
     private let rule: OuterRule
     private var scratch: [Float] = []
 
     /// Prepares to average contributions against one base.
+    ///
+    /// - Parameter resultCodec: encodes the mean; nil: as contributions are.
     package init(
-        fragment: FragmentLayout.Fragment, codec: Codec, base: Digest, tiles: [TileIndex], rule: OuterRule
+        fragment: FragmentLayout.Fragment, codec: Codec, resultCodec: Codec? = nil, base: Digest, tiles: [TileIndex],
+        rule: OuterRule
     ) {
         self.fragment = fragment
         self.rule = rule
+        self.resultCodec = resultCodec ?? codec
         contributed = PayloadDescription(
             kind: .contribution, codec: codec, fragment: fragment.index, base: base, tiles: tiles)
     }
 
     /// Checks, weighs and averages.
     ///
+    /// - Parameter residual: what the owner's own encoding has left over, [parameterCount] float32 in the fragment's order; it is added to the
+    ///   mean before that is encoded. Empty: the owner keeps none.
     /// - Complexity: O(contributions × parameters); holds the unpacked payloads and one tile's sums.
-    package mutating func run(_ contributions: [Contribution]) throws(PayloadError) -> Outcome {
+    package mutating func run(
+        _ contributions: [Contribution], adding residual: [Float] = []
+    ) throws(PayloadError) -> Outcome {
         var checked: [Checked] = []
         var refused: [RefusedContribution] = []
         for contribution in contributions.sorted(by: { $0.member < $1.member }) {
@@ -82,8 +93,9 @@ package struct Aggregation {
         let coefficients = Coefficients(
             checked.map(\.share), cap: rule.weightCap,
             clips: Self.clips(checked.map(\.normPerStep), cap: rule.weightCap))
-        let result = try average(checked, weights: coefficients.fixed)
-        return Outcome(result: result, members: checked.map(\.member), refused: refused)
+        var encoded: [Float] = []
+        let result = try average(checked, weights: coefficients.fixed, residual: residual, encoded: &encoded)
+        return Outcome(result: result, members: checked.map(\.member), refused: refused, encoded: encoded)
     }
 
     /// Why one contribution is left out.
@@ -132,9 +144,14 @@ package struct Aggregation {
     }
 
     /// The weighted mean of checked contributions, encoded and packed.
-    private mutating func average(_ included: [Checked], weights: [UInt32]) throws(PayloadError) -> [UInt8] {
+    private mutating func average(
+        _ included: [Checked], weights: [UInt32], residual: [Float], encoded: inout [Float]
+    ) throws(PayloadError) -> [UInt8] {
+        precondition(
+            residual.isEmpty || residual.count == fragment.parameterCount, "a residual has the fragment's shape")
         var description = contributed
         description.kind = .result
+        description.codec = resultCodec
         guard let tiles = fragment.tiles(at: description.tiles) else { throw .badTiles }
         var sums = [Int64](repeating: 0, count: tiles.map(\.count).max() ?? 0)
         var position = 0
@@ -144,6 +161,7 @@ package struct Aggregation {
             let largest = included.reduce(Float(0)) { max($0, $1.magnitudes[position]) }
             guard largest > 0, let output = output.baseAddress else {
                 output.initialize(repeating: 0)
+                Self.add(residual, of: tile, to: output, keeping: &encoded)
                 return
             }
             let quantum = Self.quantum(largestMagnitude: largest)
@@ -164,8 +182,20 @@ package struct Aggregation {
                 guard let sums = sums.baseAddress else { return }
                 commitMean(sums, count: tile.count, quantum: quantum, into: output)
             }
+            Self.add(
+                residual, of: tile, to: UnsafeMutableBufferPointer(start: output, count: tile.count), keeping: &encoded)
         }
         if let failure { throw failure }
         return packed
+    }
+
+    /// Adds a tile's residual to its mean and keeps the sum; nothing happens without residual.
+    private static func add(
+        _ residual: [Float], of tile: FragmentLayout.Tile, to mean: UnsafeMutableBufferPointer<Float>,
+        keeping encoded: inout [Float]
+    ) {
+        guard !residual.isEmpty else { return }
+        for index in mean.indices { mean[index] += residual[tile.offset + index] }
+        encoded.append(contentsOf: mean)
     }
 }

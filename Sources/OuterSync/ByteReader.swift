@@ -3,6 +3,13 @@ extension [UInt8] {
     mutating func append(littleEndian value: UInt32) {
         Swift.withUnsafeBytes(of: value.littleEndian) { append(contentsOf: $0) }
     }
+
+    /// Appends the last step's norm, then the largest gradient's, as float64.
+    mutating func append(littleEndian drift: OuterDrift) {
+        for value in [drift.lastStep, drift.largestGradient] {
+            Swift.withUnsafeBytes(of: value.bitPattern.littleEndian) { append(contentsOf: $0) }
+        }
+    }
 }
 
 /// Reads bytes from the front; every read is nil where too few are left.
@@ -20,6 +27,21 @@ struct ByteReader {
         guard remaining >= 4 else { return nil }
         defer { offset += 4 }
         return bytes.withUnsafeBytes { UInt32(littleEndian: $0.loadUnaligned(fromByteOffset: offset, as: UInt32.self)) }
+    }
+
+    /// A drift; nil also where it is none.
+    mutating func drift() -> OuterDrift? {
+        guard remaining >= 16 else { return nil }
+        let values = (0..<2).map { index in
+            bytes.withUnsafeBytes {
+                Double(
+                    bitPattern: UInt64(
+                        littleEndian: $0.loadUnaligned(fromByteOffset: offset + 8 * index, as: UInt64.self)))
+            }
+        }
+        offset += 16
+        guard values.allSatisfy({ $0.isFinite && $0.sign == .plus }) else { return nil }
+        return OuterDrift(lastStep: values[0], largestGradient: values[1])
     }
 
     /// Some raw bytes.

@@ -2,15 +2,16 @@ import Compression
 
 extension FragmentHead {
     /// Names the stored form and its version.
-    private static let magic = Array("atollhd1".utf8)
+    private static let magic = Array("atollhd2".utf8)
 
     /// The head as one self-checking byte string, for a `HeadStore`:
-    /// "atollhd1" | scalars' count u32 | scalars | tile count u32 | the tiles' chunks | head digest.
+    /// "atollhd2" | scalars' count u32 | scalars | drift | tile count u32 | the tiles' chunks | head digest.
     package func encoded(fragment: FragmentLayout.Fragment) -> [UInt8] {
         var bytes = Self.magic
         bytes.reserveCapacity(64 + scalars.count + 8 * theta.count + 8 * versions.count)
         bytes.append(littleEndian: UInt32(scalars.count))
         bytes += scalars
+        bytes.append(littleEndian: drift)
         bytes.append(littleEndian: UInt32(versions.count))
         for index in fragment.tiles.indices { bytes += chunk(TileIndex(index), of: fragment) }
         bytes += digest.bytes
@@ -21,7 +22,7 @@ extension FragmentHead {
     package init?(decoding bytes: [UInt8], fragment: FragmentLayout.Fragment) {
         var reader = ByteReader(bytes)
         guard reader.take(Self.magic.count) == Self.magic, let scalarsCount = reader.word(),
-            let scalars = reader.take(Int(scalarsCount)), let tileCount = reader.word(),
+            let scalars = reader.take(Int(scalarsCount)), let drift = reader.drift(), let tileCount = reader.word(),
             Int(tileCount) == fragment.tiles.count
         else { return nil }
         var chunks: [TileChunk.Contents] = []
@@ -32,12 +33,14 @@ extension FragmentHead {
             chunks.append(chunk)
         }
         guard let stored = reader.take(Digest.byteCount), reader.remaining == 0 else { return nil }
-        self.init(chunks: chunks, scalars: scalars, fragment: fragment)
+        self.init(chunks: chunks, scalars: scalars, drift: drift, fragment: fragment)
         guard digest.bytes == stored else { return nil }
     }
 
     /// A head from the chunks of all its tiles, in tile order.
-    init(chunks: [TileChunk.Contents], scalars: [UInt8], fragment: FragmentLayout.Fragment) {
+    init(
+        chunks: [TileChunk.Contents], scalars: [UInt8], drift: OuterDrift, fragment: FragmentLayout.Fragment
+    ) {
         var theta: [Float] = []
         var velocity: [Float] = []
         theta.reserveCapacity(fragment.parameterCount)
@@ -47,6 +50,7 @@ extension FragmentHead {
             velocity += chunk.velocity
         }
         self.init(
-            theta: theta, velocity: velocity, versions: chunks.map(\.version), scalars: scalars, fragment: fragment)
+            theta: theta, velocity: velocity, versions: chunks.map(\.version), scalars: scalars, drift: drift,
+            fragment: fragment)
     }
 }

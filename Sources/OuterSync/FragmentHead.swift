@@ -13,6 +13,8 @@ package struct FragmentHead: Hashable, Sendable {
     package let versions: [UInt32]
     /// The scalars leaf, opaque here (round, committed tokens, slot, voters: Swarm writes it).
     package let scalars: [UInt8]
+    /// What the rule for late means remembers of past steps.
+    package let drift: OuterDrift
     /// Per tile the digest of its chunk.
     package let leaves: [Digest]
     /// The head's hash: the root over the scalars and the leaves.
@@ -30,8 +32,8 @@ package struct FragmentHead: Hashable, Sendable {
     /// - Parameter knownLeaves: per tile the leaf where it is known; empty: none is.
     /// - Complexity: O(parameters) hashing, about 1 GB/s.
     init(
-        theta: [Float], velocity: [Float], versions: [UInt32], scalars: [UInt8], fragment: FragmentLayout.Fragment,
-        knownLeaves: [Digest?] = []
+        theta: [Float], velocity: [Float], versions: [UInt32], scalars: [UInt8], drift: OuterDrift = .none,
+        fragment: FragmentLayout.Fragment, knownLeaves: [Digest?] = []
     ) {
         precondition(
             theta.count == fragment.parameterCount && velocity.count == theta.count
@@ -50,8 +52,9 @@ package struct FragmentHead: Hashable, Sendable {
         self.velocity = velocity
         self.versions = versions
         self.scalars = scalars
+        self.drift = drift
         self.leaves = leaves
-        digest = headDigest(scalars: scalars, leaves: leaves)
+        digest = headDigest(scalars: scalars, drift: drift, leaves: leaves)
     }
 
     /// The chunk of one tile, as it is hashed, stored and sent to joiners.
@@ -68,18 +71,26 @@ package struct FragmentHead: Hashable, Sendable {
     package func hash(into hasher: inout Hasher) { hasher.combine(digest) }
 }
 
-/// The root of a head's tree: BLAKE2b-256("atoll head 1" | BLAKE2b-256(scalars) | leaves in tile order).
-func headDigest(scalars: [UInt8], leaves: [Digest]) -> Digest {
+/// The root of a head's tree: BLAKE2b-256("atoll head 1" | BLAKE2b-256(scalars) | drift | leaves in tile order), where the
+/// drift's two float64 stand only if one of them is not 0.
+func headDigest(scalars: [UInt8], drift: OuterDrift, leaves: [Digest]) -> Digest {
     var hasher = DigestHasher()
     hasher.update(Array("atoll head 1".utf8))
     hasher.update(Digest(hashing: scalars).bytes)
+    if drift != .none {
+        var bytes: [UInt8] = []
+        bytes.append(littleEndian: drift)
+        hasher.update(bytes)
+    }
     for leaf in leaves { hasher.update(leaf.bytes) }
     return hasher.finalize()
 }
 
 extension SnapshotManifest {
     /// The digest of the head that the manifest describes; equal to a head's own exactly if every leaf and the scalars are.
-    package var headDigest: Digest { OuterSync.headDigest(scalars: scalars, leaves: tiles.map(\.digest)) }
+    package var headDigest: Digest {
+        OuterSync.headDigest(scalars: scalars, drift: drift, leaves: tiles.map(\.digest))
+    }
 
     /// Whether the manifest has the shape of a fragment: one chunk per tile, each of its exact size.
     package func fits(_ fragment: FragmentLayout.Fragment) -> Bool {

@@ -213,7 +213,7 @@ extension FragmentWorkshop {
         for index in fragment.tiles.indices {
             tiles.append(try store(head.chunk(TileIndex(index), of: fragment)))
         }
-        return SnapshotManifest(scalars: head.scalars, tiles: tiles)
+        return SnapshotManifest(scalars: head.scalars, drift: head.drift, tiles: tiles)
     }
 
     /// Builds a head from fetched chunks and makes it current.
@@ -232,7 +232,8 @@ extension FragmentWorkshop {
                 chunks.append(try TileChunk.decode(bytes, parameterCount: tile.count))
             } catch { throw JobFailure("chunk \(reference.digest.short) is damaged: \(error)") }
         }
-        let head = FragmentHead(chunks: chunks, scalars: manifest.scalars, fragment: fragment)
+        let head = FragmentHead(
+            chunks: chunks, scalars: manifest.scalars, drift: manifest.drift, fragment: fragment)
         // Hashing what was read catches a store that returned other bytes than it was asked for.
         guard head.digest == manifest.headDigest else { throw JobFailure("a stored chunk has changed") }
         try makeCurrent(head, fragment)
@@ -270,5 +271,19 @@ package func encodeContribution(
                 commitDifference(base + tile.offset, live + tile.offset, count: tile.count, into: output)
             }
         }
+    }
+}
+
+/// The same for values that are there already, as under error feedback.
+///
+/// - Parameter values: [parameterCount] float32 (`LocalFragment.accumulated`).
+package func encodeContribution(
+    _ values: [Float], base: Digest, tiles: [TileIndex], of fragment: FragmentLayout.Fragment, codec: Codec
+) throws(PayloadError) -> [UInt8] {
+    precondition(values.count == fragment.parameterCount, "values must have their fragment's shape")
+    let description = PayloadDescription(
+        kind: .contribution, codec: codec, fragment: fragment.index, base: base, tiles: tiles)
+    return try PayloadBundle.encode(description, of: fragment) { tile, output in
+        _ = output.update(fromContentsOf: values[tile.range])
     }
 }

@@ -80,12 +80,15 @@ package struct OuterStepDescription: Hashable, Sendable {
 package struct SnapshotManifest: Hashable, Sendable {
     /// The head's scalars leaf.
     package var scalars: [UInt8]
+    /// What the head remembers of past steps, where its rule needs it.
+    package var drift: OuterDrift
     /// Per tile the blob that holds Theta, v and the version; its digest is the tile's leaf in the head's tree.
     package var tiles: [BlobReference]
 
-    /// Wraps the two.
-    package init(scalars: [UInt8], tiles: [BlobReference]) {
+    /// Wraps the three.
+    package init(scalars: [UInt8], drift: OuterDrift = .none, tiles: [BlobReference]) {
         self.scalars = scalars
+        self.drift = drift
         self.tiles = tiles
     }
 }

@@ -21,44 +21,63 @@ extension FragmentHead {
         }
     }
 
-    /// The head after one final commit: for every tile in a payload v = mu v + Delta; Theta = Theta - eta (Delta + mu v),
-    /// and its version advances; every other tile keeps its bits.
+    /// The head after one final commit: every tile in a payload moves by the rule, and its version advances; every other
+    /// tile keeps its bits.
     ///
     /// - Parameters:
     ///   - step: what the commit says.
+    ///   - base: the digest of the head that contributions were measured from; nil: this head. Under full overlap it is the
+    ///     head before this one.
     ///   - payload: the bytes of a payload, or nil if they are not here.
     /// - Complexity: O(parameters); allocates the new head, and leaves of untouched tiles are not hashed again.
     /// - SeeAlso: Sutskever et al. 2013 as PyTorch's SGD writes Nesterov; Douillard et al., DiLoCo (arXiv:2311.08105).
     package func advanced(
         by step: OuterStepDescription, rule: OuterRule, codec: Codec, fragment: FragmentLayout.Fragment,
-        payload: (Digest) -> [UInt8]?
+        base: Digest? = nil, payload: (Digest) -> [UInt8]?
     ) throws(StepError) -> FragmentHead {
-        var theta = self.theta
-        var velocity = self.velocity
+        var state = OuterState(theta: theta, velocity: velocity, drift: drift)
         var versions = self.versions
         var leaves: [Digest?] = self.leaves
         var scratch: [Float] = []
         if let tile = Self.repeatedTile(step.payloads) { throw .tileTwice(tile) }
+        var bundles: [PayloadBundle] = []
         for committed in step.payloads {
             let digest = committed.blob.digest
             guard let bytes = payload(digest) else { throw .missingPayload(digest) }
             let description = PayloadDescription(
-                kind: .result, codec: codec, fragment: fragment.index, base: self.digest, tiles: committed.tiles)
+                kind: .result, codec: codec, fragment: fragment.index, base: base ?? self.digest,
+                tiles: committed.tiles)
             do throws(PayloadError) {
-                let bundle = try PayloadBundle(decoding: bytes, expecting: description, of: fragment)
-                for (position, index) in committed.tiles.enumerated() {
-                    let tile = bundle.tiles[position]
-                    try bundle.decodeTile(position, scratch: &scratch) { delta in
-                        rule.apply(delta, theta: &theta, velocity: &velocity, at: tile.offset)
-                    }
-                    versions[index.value] &+= 1
-                    leaves[index.value] = nil
-                }
+                bundles.append(try PayloadBundle(decoding: bytes, expecting: description, of: fragment))
             } catch { throw .badPayload(digest, error) }
         }
+        /// Calls `body` with every tile's decoded mean, in commit order.
+        func forEachTile(_ body: (FragmentLayout.Tile, UnsafeBufferPointer<Float>) -> Void) throws(StepError) {
+            for (committed, bundle) in zip(step.payloads, bundles) {
+                do throws(PayloadError) {
+                    for (position, tile) in bundle.tiles.enumerated() {
+                        try bundle.decodeTile(position, scratch: &scratch) { body(tile, $0) }
+                    }
+                } catch { throw .badPayload(committed.blob.digest, error) }
+            }
+        }
+        switch rule.method {
+        case .nesterov: try forEachTile { state.stepNesterov($0, $1, rule) }
+        case .staleHeavyBall(let penalty, let clip):
+            var squares = 0.0
+            try forEachTile { _, mean in squares += sumOfSquares(mean) }
+            state.drift.largestGradient = max(state.drift.largestGradient, squares.squareRoot())
+            let scale = Float(1 / penalty.divisor(state.drift))
+            try forEachTile { state.accumulateHeavyBall($0, $1, momentum: rule.momentum, scale: scale) }
+            state.stepHeavyBall(bundles.flatMap(\.tiles), learningRate: rule.learningRate, clip: clip)
+        }
+        for index in step.payloads.flatMap(\.tiles) {
+            versions[index.value] &+= 1
+            leaves[index.value] = nil
+        }
         return FragmentHead(
-            theta: theta, velocity: velocity, versions: versions, scalars: step.scalars, fragment: fragment,
-            knownLeaves: leaves)
+            theta: state.theta, velocity: state.velocity, versions: versions, scalars: step.scalars,
+            drift: state.drift, fragment: fragment, knownLeaves: leaves)
     }
 
     /// A tile that two payloads claim.
@@ -71,20 +90,76 @@ extension FragmentHead {
     }
 }
 
-extension OuterRule {
-    /// One Nesterov step on the parameters that start at `offset`.
-    func apply(_ delta: UnsafeBufferPointer<Float>, theta: inout [Float], velocity: inout [Float], at offset: Int) {
+/// The moving parts of a head while a commit is applied.
+private struct OuterState {
+    var theta: [Float]
+    var velocity: [Float]
+    var drift: OuterDrift
+
+    /// One Nesterov step of a tile.
+    mutating func stepNesterov(
+        _ tile: FragmentLayout.Tile, _ mean: UnsafeBufferPointer<Float>, _ rule: OuterRule
+    ) {
+        precondition(mean.count == tile.count, "a mean must have its tile's size")
+        withTile(tile) { theta, velocity in
+            guard let mean = mean.baseAddress else { return }
+            commitOuterStep(
+                theta: theta, velocity: velocity, delta: mean, count: tile.count, learningRate: rule.learningRate,
+                momentum: rule.momentum)
+        }
+    }
+
+    /// v = mu v + scale Delta on a tile.
+    mutating func accumulateHeavyBall(
+        _ tile: FragmentLayout.Tile, _ mean: UnsafeBufferPointer<Float>, momentum: Float, scale: Float
+    ) {
+        precondition(mean.count == tile.count, "a mean must have its tile's size")
+        withTile(tile) { _, velocity in
+            guard let mean = mean.baseAddress else { return }
+            commitHeavyBallAccumulate(
+                velocity: velocity, delta: mean, count: tile.count, momentum: momentum, scale: scale)
+        }
+    }
+
+    /// Clips v on all tiles that move, then Theta = Theta - eta v there.
+    mutating func stepHeavyBall(_ tiles: [FragmentLayout.Tile], learningRate: Float, clip: MomentumClip) {
+        var bound = Float.greatestFiniteMagnitude
+        if case .rootMeanSquares(let factor) = clip {
+            let count = tiles.reduce(0) { $0 + $1.count }
+            let squares = tiles.reduce(0.0) { $0 + self.squares(of: $1) }
+            if count > 0 { bound = Float(Double(factor) * (squares / Double(count)).squareRoot()) }
+        }
+        for tile in tiles {
+            withTile(tile) { theta, velocity in
+                commitHeavyBallStep(
+                    theta: theta, velocity: velocity, count: tile.count, learningRate: learningRate, bound: bound)
+            }
+        }
+        let squares = tiles.reduce(0.0) { $0 + self.squares(of: $1) }
+        drift.lastStep = Double(learningRate) * squares.squareRoot()
+    }
+
+    private func squares(of tile: FragmentLayout.Tile) -> Double {
+        velocity.withUnsafeBufferPointer { sumOfSquares(UnsafeBufferPointer(rebasing: $0[tile.range])) }
+    }
+
+    private mutating func withTile(
+        _ tile: FragmentLayout.Tile, _ body: (UnsafeMutablePointer<Float>, UnsafeMutablePointer<Float>) -> Void
+    ) {
         precondition(
-            offset >= 0 && offset + delta.count <= theta.count && velocity.count == theta.count,
+            tile.offset >= 0 && tile.offset + tile.count <= theta.count && velocity.count == theta.count,
             "a tile must lie inside its fragment")
-        guard let source = delta.baseAddress else { return }
         theta.withUnsafeMutableBufferPointer { theta in
             velocity.withUnsafeMutableBufferPointer { velocity in
                 guard let theta = theta.baseAddress, let velocity = velocity.baseAddress else { return }
-                commitOuterStep(
-                    theta: theta + offset, velocity: velocity + offset, delta: source, count: delta.count,
-                    learningRate: learningRate, momentum: momentum)
+                body(theta + tile.offset, velocity + tile.offset)
             }
         }
     }
+}
+
+/// The sum of squares of some values, in the order of `commitMeasure`.
+private func sumOfSquares(_ values: UnsafeBufferPointer<Float>) -> Double {
+    guard let start = values.baseAddress else { return 0 }
+    return commitMeasure(start, count: values.count).squares
 }

@@ -104,6 +104,25 @@ struct YAMLMapping {
         return number
     }
 
+    /// The Boolean under `key`, nil if absent.
+    mutating func flag(_ key: String) throws(YAMLProblem) -> Bool? {
+        guard let node = take(key) else { return nil }
+        switch node.scalar?.string {
+        case "true": return true
+        case "false": return false
+        default: throw problem(key, node, "true or false")
+        }
+    }
+
+    /// What `read` makes of the text under `key`, nil if absent.
+    mutating func choice<Value>(
+        _ key: String, _ expectation: String, _ read: (String) -> Value?
+    ) throws(YAMLProblem) -> Value? {
+        guard let node = take(key) else { return nil }
+        guard let text = node.scalar?.string, let value = read(text) else { throw problem(key, node, expectation) }
+        return value
+    }
+
     /// The rate under `key`, nil if absent.
     mutating func rate(_ key: String) throws(YAMLProblem) -> BitRate? {
         guard let node = take(key) else { return nil }
@@ -129,6 +148,36 @@ struct YAMLMapping {
         }
         return mappings
     }
+
+    /// This mapping with the keys of another one that it does not have itself.
+    func filled(from defaults: YAMLMapping?) -> YAMLMapping {
+        guard let defaults else { return self }
+        var merged = self
+        for (key, node) in defaults.entries where merged.entries[key] == nil {
+            merged.entries[key] = node
+            merged.unread.append(key)
+        }
+        return merged
+    }
+
+    /// One mapping for every combination of the elements of keys that hold lists, with what was chosen as text.
+    func combinations() -> [(mapping: YAMLMapping, choice: String)] {
+        var results = [(mapping: self, choice: "")]
+        for key in entries.keys.sorted() {
+            guard let elements = entries[key]?.sequence else { continue }
+            results = results.flatMap { result in
+                elements.map { element in
+                    var mapping = result.mapping
+                    mapping.entries[key] = element
+                    return (mapping, result.choice + " \(key)=\(element.scalar?.string ?? "?")")
+                }
+            }
+        }
+        return results
+    }
+
+    /// Lets these keys stand though nobody reads them here.
+    mutating func ignore(_ keys: [String]) { unread.removeAll { keys.contains($0) } }
 
     /// Throws if a key was given that nobody asked for.
     func finish() throws(YAMLProblem) {

@@ -4,7 +4,6 @@ import Glibc
 package import JSONText
 import Numerics
 import PeerNet
-import Synchronization
 import Tokenizing
 
 /// `atoll data prepare`: turns text of any size into a folder of tokens.
@@ -190,13 +189,13 @@ final class PreparationProgress: PreparationObserver {
     private let verb: String
     private let report: @Sendable (String) -> Void
     private let clock = ContinuousClock()
-    private let state: Mutex<State>
+    private let state: Lock<State>
 
     init(verb: String = "tokenized", report: @escaping @Sendable (String) -> Void) {
         self.verb = verb
         self.report = report
         let now = clock.now
-        state = Mutex(State(phaseStart: now, lastLine: now))
+        state = Lock(State(phaseStart: now, lastLine: now))
     }
 
     var isCancelled: Bool { Interruption.isRequested }
