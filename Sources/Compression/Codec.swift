@@ -1,67 +1,80 @@
-/// One way to turn the float32 values of a tile into bytes; the raw value is what stands in payload headers.
-package enum Codec: UInt8, Hashable, Sendable, CaseIterable {
-    /// Plain little-endian float32: lossless, for tests and for comparison.
-    case float32 = 0
+/// One way to turn the float32 values of a tile into bytes: a family and, where it has them, a level.
+package enum Codec: Hashable, Sendable {
+    /// Plain little-endian float32: lossless, for small tensors and for comparison.
+    case float32
+    /// IEEE half precision: for small tensors such as norms.
+    case float16
     /// Sign, three exponent bits and no mantissa, in blocks of 256 that share a float32 scale (4.125 bits per value).
-    case e3m0 = 1
+    case e3m0
+    /// Max-min uniform levels of 1 to 8 bits in blocks of 256 (bits + 0.25 per value).
+    case uniform(bits: UInt8)
+    /// Conditional means of 2^bits bins, in rows of 4096; 2 or 4 bits (2.03 and 4.125 per value).
+    case statistical(bits: UInt8)
+    /// The largest of every 4096 values (an even number of them, 2 to 1024) with sign and one of two magnitudes:
+    /// 14 bits for each, so 64 kept cost 0.219 per value.
+    case topK(kept: UInt16)
+    /// The product of two thin factors of the tile as a matrix; rank 1 to 64.
+    case lowRank(rank: UInt8)
 
     /// Values that share one scale.
     package static let blockLength = 256
+    /// Values that share one table, or of which the largest are kept.
+    package static let rowLength = 4096
 
     /// The largest magnitude that any codec carries: far above every sane value, far below where a product overflows.
     package static let magnitudeMax: Float = 0x1p100
 
-    /// The exact size of `valueCount` encoded values in bytes, before the entropy stage.
-    package func byteCount(ofValues valueCount: Int) -> Int {
+    /// The family's number, as it stands in headers.
+    package var family: UInt8 {
         switch self {
-        case .float32: 4 * valueCount
-        case .e3m0: (valueCount + Self.blockLength - 1) / Self.blockLength * E3M0.blockByteCount
+        case .float32: 0
+        case .e3m0: 1
+        case .float16: 2
+        case .uniform: 3
+        case .statistical: 4
+        case .topK: 5
+        case .lowRank: 6
         }
     }
 
-    /// Encodes the values of one tile.
-    ///
-    /// - Parameters:
-    ///   - values: the tile's values, flat; all must be finite and at most `magnitudeMax`.
-    ///   - bytes: exactly `byteCount(ofValues: values.count)` bytes, overwritten whole.
-    /// - Throws: `CodecError.outOfRange`; `bytes` is then undefined.
-    /// - Complexity: O(n), no allocation. Bit-identical on every CPU.
-    package func encode(
-        _ values: UnsafeBufferPointer<Float>, into bytes: UnsafeMutableRawBufferPointer
-    ) throws(CodecError) {
-        precondition(bytes.count == byteCount(ofValues: values.count), "the encoder's output must have its exact size")
+    /// The level, as it stands in headers: bits, kept values or rank; 0 where the family has none.
+    package var level: UInt16 {
         switch self {
-        case .float32: try RawFloat.encode(values, into: bytes)
-        case .e3m0: try E3M0.encode(values, into: bytes)
+        case .float32, .float16, .e3m0: 0
+        case .uniform(let bits), .statistical(let bits): UInt16(bits)
+        case .topK(let kept): kept
+        case .lowRank(let rank): UInt16(rank)
         }
     }
 
-    /// Decodes one tile; total: any bytes give values or an error.
-    ///
-    /// - Parameters:
-    ///   - bytes: the encoded tile, from anywhere.
-    ///   - values: where the tile's values go; its count fixes how many bytes there must be.
-    /// - Complexity: O(n), no allocation. Bit-identical on every CPU.
-    package func decode(
-        _ bytes: UnsafeRawBufferPointer, into values: UnsafeMutableBufferPointer<Float>
-    ) throws(CodecError) {
-        let expected = byteCount(ofValues: values.count)
-        guard bytes.count == expected else { throw .wrongByteCount(expected: expected, got: bytes.count) }
-        switch self {
-        case .float32: try RawFloat.decode(bytes, into: values)
-        case .e3m0: try E3M0.decode(bytes, into: values)
+    /// The codec with these numbers, or nil if there is none.
+    package init?(family: UInt8, level: UInt16) {
+        switch (family, level) {
+        case (0, 0): self = .float32
+        case (1, 0): self = .e3m0
+        case (2, 0): self = .float16
+        case (3, 1...8): self = .uniform(bits: UInt8(level))
+        case (4, 2), (4, 4): self = .statistical(bits: UInt8(level))
+        case (5, 2...1024) where level % 2 == 0: self = .topK(kept: level)
+        case (6, 1...64): self = .lowRank(rank: UInt8(level))
+        default: return nil
         }
     }
 }
 
-/// Why a tile could not be encoded or decoded.
-package enum CodecError: Error, Hashable, Sendable {
-    /// A value is not a number, infinite or above `Codec.magnitudeMax`.
-    case outOfRange(valueIndex: Int)
-    /// The bytes of a tile are not as many as its values need.
-    case wrongByteCount(expected: Int, got: Int)
-    /// A block's scale is negative, not a number, or outside [2^-100, 2^100] and not 0.
-    case badScale(blockIndex: Int)
-    /// The padding after the last value is not zero.
-    case notCanonical(blockIndex: Int)
+/// What a codec must know of a tile: how many values, and the width of the matrix that they are rows of.
+package struct TileShape: Hashable, Sendable {
+    /// Values.
+    package var count: Int
+    /// Columns of the tensor that the tile is cut from, at least 1; the last row of the tile may be short.
+    package var columns: Int
+
+    /// Wraps the two; without columns it is one row.
+    package init(count: Int, columns: Int? = nil) {
+        self.count = count
+        self.columns = columns ?? max(1, count)
+    }
+
+    /// Rows of the tile as a matrix.
+    package var rows: Int { (count + columns - 1) / columns }
 }

@@ -6,7 +6,7 @@ package enum EntropyError: Error, Hashable, Sendable {
     case empty
     /// The flag byte names no known form.
     case unknownForm(UInt8)
-    /// The unpacked size is not the expected one (`got` is nil where the frame hides it).
+    /// The unpacked size is not the expected one, or above the largest (`got` is nil where the frame hides it).
     case wrongByteCount(expected: Int, got: UInt64?)
     /// The frame is cut, changed or followed by something.
     case damaged
@@ -44,16 +44,27 @@ package enum EntropyStage {
     ///
     /// - Parameter rawByteCount: the size that the result must have; nothing larger is ever allocated.
     package static func unpack(_ packed: [UInt8], rawByteCount: Int) throws(EntropyError) -> [UInt8] {
+        try unpack(packed, rawByteCounts: rawByteCount...rawByteCount)
+    }
+
+    /// Unpacks bytes from anywhere, whose size the sender chose; total.
+    ///
+    /// - Parameter rawByteCountMax: the largest size that the result may have; nothing larger is ever allocated.
+    package static func unpack(_ packed: [UInt8], rawByteCountMax: Int) throws(EntropyError) -> [UInt8] {
+        try unpack(packed, rawByteCounts: 0...max(0, rawByteCountMax))
+    }
+
+    private static func unpack(_ packed: [UInt8], rawByteCounts: ClosedRange<Int>) throws(EntropyError) -> [UInt8] {
         guard let form = packed.first else { throw .empty }
         switch form {
         case 0:
-            guard packed.count - 1 == rawByteCount else {
-                throw .wrongByteCount(expected: rawByteCount, got: UInt64(packed.count - 1))
+            guard rawByteCounts.contains(packed.count - 1) else {
+                throw .wrongByteCount(expected: rawByteCounts.upperBound, got: UInt64(packed.count - 1))
             }
             return Array(packed.dropFirst())
         case 1:
             let (raw, error) = packed.withUnsafeBytes {
-                unpackFrame(UnsafeRawBufferPointer(rebasing: $0[1...]), rawByteCount)
+                unpackFrame(UnsafeRawBufferPointer(rebasing: $0[1...]), rawByteCounts)
             }
             if let error { throw error }
             return raw
@@ -61,15 +72,17 @@ package enum EntropyStage {
         }
     }
 
-    /// One whole zstd frame, no more and no less, of exactly the expected content size.
-    private static func unpackFrame(_ frame: UnsafeRawBufferPointer, _ rawByteCount: Int) -> ([UInt8], EntropyError?) {
+    /// One whole zstd frame, no more and no less, of exactly the size that it states, which must be an expected one.
+    private static func unpackFrame(
+        _ frame: UnsafeRawBufferPointer, _ rawByteCounts: ClosedRange<Int>
+    ) -> ([UInt8], EntropyError?) {
         // Skippable frames are frames to zstd, but hold nothing.
         guard frame.starts(with: [0x28, 0xB5, 0x2F, 0xFD]) else { return ([], .damaged) }
         let stated = ZSTD_getFrameContentSize(frame.baseAddress, frame.count)
         // Unknown and erroneous sizes are the two largest numbers.
-        guard stated == UInt64(rawByteCount) else {
+        guard let rawByteCount = Int(exactly: stated), rawByteCounts.contains(rawByteCount) else {
             let hidden = stated >= UInt64.max - 1
-            return ([], .wrongByteCount(expected: rawByteCount, got: hidden ? nil : stated))
+            return ([], .wrongByteCount(expected: rawByteCounts.upperBound, got: hidden ? nil : stated))
         }
         guard ZSTD_findFrameCompressedSize(frame.baseAddress, frame.count) == frame.count else { return ([], .damaged) }
         var written = 0

@@ -1,6 +1,6 @@
 extension [UInt8] {
     /// Appends an integer, least significant byte first.
-    mutating func append(littleEndian value: UInt32) {
+    mutating func append(littleEndian value: some FixedWidthInteger) {
         Swift.withUnsafeBytes(of: value.littleEndian) { append(contentsOf: $0) }
     }
 

@@ -1,4 +1,4 @@
-import Compression
+package import Compression
 
 /// One parameter tensor of the model, in the order of the model's flat parameter buffer.
 package struct TensorDescription: Hashable, Sendable {
@@ -53,6 +53,8 @@ package struct FragmentLayout: Hashable, Sendable {
         package let modelOffset: Int
         /// Its number of parameters.
         package let count: Int
+        /// Its last extent; the length of a tensor of one dimension.
+        package let columns: Int
     }
 
     /// Whole codec blocks of one tensor: the unit that is owned, committed and blended.
@@ -63,6 +65,10 @@ package struct FragmentLayout: Hashable, Sendable {
         package let modelOffset: Int
         /// Its number of parameters.
         package let count: Int
+        /// The last extent of its tensor; the length of one of one dimension.
+        package let columns: Int
+        /// What codecs must know of it.
+        package var shape: TileShape { TileShape(count: count, columns: columns) }
         /// Its range in the fragment's contiguous vector.
         package var range: Range<Int> { offset..<offset + count }
     }
@@ -135,7 +141,9 @@ extension FragmentLayout {
             guard start >= end else { throw .overlap(tensor: tensor.name) }
             let (next, overflow) = start.addingReportingOverflow(count)
             guard !overflow else { throw .badShape(tensor: tensor.name) }
-            placed.append(Tensor(name: tensor.name, offset: 0, modelOffset: start, count: count))
+            placed.append(
+                Tensor(
+                    name: tensor.name, offset: 0, modelOffset: start, count: count, columns: tensor.shape.last ?? 1))
             end = next
         }
         return placed
@@ -160,14 +168,16 @@ extension FragmentLayout.Fragment {
         for member in members {
             tensors.append(
                 FragmentLayout.Tensor(
-                    name: member.name, offset: offset, modelOffset: member.modelOffset, count: member.count))
+                    name: member.name, offset: offset, modelOffset: member.modelOffset, count: member.count,
+                    columns: member.columns))
             let tileCount = max(1, member.count / length + (member.count % length >= length / 2 ? 1 : 0))
             for tile in 0..<tileCount {
                 let start = tile * length
                 let count = tile == tileCount - 1 ? member.count - start : length
                 tiles.append(
                     FragmentLayout.Tile(
-                        offset: offset + start, modelOffset: member.modelOffset + start, count: count))
+                        offset: offset + start, modelOffset: member.modelOffset + start, count: count,
+                        columns: member.columns))
             }
             offset += member.count
         }

@@ -1,53 +1,5 @@
 package import Compression
 
-/// What a payload must be, by the commit path: everything in its header, and so its exact size, is known to a receiver.
-package struct PayloadDescription: Hashable, Sendable {
-    /// The two uses of the format.
-    package enum Kind: UInt8, Hashable, Sendable {
-        /// One member's outer gradient.
-        case contribution = 1
-        /// The mean of some members' outer gradients.
-        case result = 2
-    }
-
-    /// The use.
-    package var kind: Kind
-    /// How tiles are encoded.
-    package var codec: Codec
-    /// The fragment.
-    package var fragment: FragmentIndex
-    /// The digest of the head that the gradient is measured against.
-    package var base: Digest
-    /// The tiles, ascending.
-    package var tiles: [TileIndex]
-
-    /// Wraps the fields.
-    package init(kind: Kind, codec: Codec, fragment: FragmentIndex, base: Digest, tiles: [TileIndex]) {
-        self.kind = kind
-        self.codec = codec
-        self.fragment = fragment
-        self.base = base
-        self.tiles = tiles
-    }
-
-    /// Names the format and its version.
-    private static let magic = Array("atollpl1".utf8)
-
-    /// The header's bytes: magic | kind u8 | codec u8 | 0 u16 | fragment u32 | base | tile count u32 | tile indices u32.
-    var header: [UInt8] {
-        var bytes = Self.magic
-        bytes += [kind.rawValue, codec.rawValue, 0, 0]
-        bytes.append(littleEndian: UInt32(fragment.value))
-        bytes += base.bytes
-        bytes.append(littleEndian: UInt32(tiles.count))
-        for tile in tiles { bytes.append(littleEndian: UInt32(tile.value)) }
-        return bytes
-    }
-
-    /// The size of a payload's header in bytes.
-    package static func headerByteCount(tileCount: Int) -> Int { 8 + 4 + 4 + Digest.byteCount + 4 + 4 * tileCount }
-}
-
 /// Why bytes are not the payload that they should be.
 package enum PayloadError: Error, Hashable, Sendable, CustomStringConvertible {
     /// The tiles asked for are not ascending tiles of the fragment.
@@ -56,6 +8,8 @@ package enum PayloadError: Error, Hashable, Sendable, CustomStringConvertible {
     case entropy(EntropyError)
     /// The header differs from the expected one.
     case wrongHeader(offset: Int)
+    /// The header names a codec that does not exist, or one that is not allowed.
+    case badCodec
     /// A tile's bytes do not decode.
     case tile(TileIndex, CodecError)
     /// A tile holds a value that no training gives.
@@ -67,6 +21,7 @@ package enum PayloadError: Error, Hashable, Sendable, CustomStringConvertible {
         case .badTiles: "the tiles are not ascending tiles of the fragment"
         case .entropy(let error): "the packed bytes are refused: \(error)"
         case .wrongHeader(let offset): "the header differs from the expected one at byte \(offset)"
+        case .badCodec: "the header names a codec that does not exist or is not allowed"
         case .tile(let tile, let error): "tile \(tile.value) does not decode: \(error)"
         case .tooLarge(let tile): "tile \(tile.value) holds a value above \(PayloadBundle.magnitudeMax)"
         }
@@ -92,60 +47,117 @@ package struct PayloadBundle: Sendable {
 
     /// Encodes tiles and packs them.
     ///
-    /// - Parameter fill: writes a tile's values into the buffer.
-    /// - Throws: `PayloadError.tile` where a value is not finite.
+    /// - Parameters:
+    ///   - memories: what the encoders keep of earlier messages, by tile.
+    ///   - fill: writes a tile's values into the buffer.
+    /// - Throws: `PayloadError.tile` where a value is not finite or above what its codec takes.
     /// - Complexity: O(parameters); allocates the raw and the packed bytes and the largest tile.
     package static func encode(
         _ description: PayloadDescription, of fragment: FragmentLayout.Fragment,
+        memories: inout [TileIndex: EncoderMemory],
         fill: (FragmentLayout.Tile, UnsafeMutableBufferPointer<Float>) -> Void
     ) throws(PayloadError) -> [UInt8] {
-        guard let tiles = fragment.tiles(at: description.tiles) else { throw .badTiles }
-        let header = description.header
-        let bodyByteCount = tiles.reduce(0) { $0 + description.codec.byteCount(ofValues: $1.count) }
-        var raw = header
-        raw.append(contentsOf: repeatElement(0, count: bodyByteCount))
+        guard let tiles = fragment.tiles(at: description.tiles), description.codecs.count == tiles.count else {
+            throw .badTiles
+        }
+        let (offsets, byteCount) = places(of: tiles, description)
+        var raw = description.header
+        raw.append(contentsOf: repeatElement(0, count: byteCount - raw.count))
         var values = [Float](repeating: 0, count: tiles.map(\.count).max() ?? 0)
-        var offset = header.count
-        for (index, tile) in zip(description.tiles, tiles) {
-            let byteCount = description.codec.byteCount(ofValues: tile.count)
+        for (position, tile) in tiles.enumerated() {
+            let index = description.tiles[position]
+            let codec = description.codecs[position]
+            var memory = memories[index] ?? EncoderMemory()
             let error = values.withUnsafeMutableBufferPointer { values -> CodecError? in
                 let values = UnsafeMutableBufferPointer(rebasing: values[..<tile.count])
                 fill(tile, values)
                 return raw.withUnsafeMutableBytes { raw -> CodecError? in
-                    let bytes = UnsafeMutableRawBufferPointer(rebasing: raw[offset..<offset + byteCount])
+                    let range = offsets[position]..<offsets[position] + codec.byteCount(of: tile.shape)
                     do throws(CodecError) {
-                        try description.codec.encode(UnsafeBufferPointer(values), into: bytes)
+                        try codec.encode(
+                            UnsafeBufferPointer(values), shape: tile.shape, memory: &memory,
+                            into: UnsafeMutableRawBufferPointer(rebasing: raw[range]))
                         return nil
                     } catch { return error }
                 }
             }
             if let error { throw .tile(index, error) }
-            offset += byteCount
+            if !memory.isEmpty { memories[index] = memory }
         }
         return EntropyStage.pack(raw)
+    }
+
+    /// Encodes tiles by encoders without memory, and packs them.
+    package static func encode(
+        _ description: PayloadDescription, of fragment: FragmentLayout.Fragment,
+        fill: (FragmentLayout.Tile, UnsafeMutableBufferPointer<Float>) -> Void
+    ) throws(PayloadError) -> [UInt8] {
+        var memories: [TileIndex: EncoderMemory] = [:]
+        return try encode(description, of: fragment, memories: &memories, fill: fill)
+    }
+
+    /// Where each tile's bytes start, and where the last ones end.
+    private static func places(
+        of tiles: [FragmentLayout.Tile], _ description: PayloadDescription
+    ) -> (offsets: [Int], byteCount: Int) {
+        var offsets: [Int] = []
+        var byteCount = description.header.count
+        for (tile, codec) in zip(tiles, description.codecs) {
+            offsets.append(byteCount)
+            byteCount += codec.byteCount(of: tile.shape)
+        }
+        return (offsets, byteCount)
     }
 
     /// Unpacks a payload from anywhere and checks its header and size; tiles are checked as they are decoded.
     package init(
         decoding packed: [UInt8], expecting description: PayloadDescription, of fragment: FragmentLayout.Fragment
     ) throws(PayloadError) {
-        guard let tiles = fragment.tiles(at: description.tiles) else { throw .badTiles }
-        let header = description.header
-        var offsets: [Int] = []
-        var byteCount = header.count
-        for tile in tiles {
-            offsets.append(byteCount)
-            byteCount += description.codec.byteCount(ofValues: tile.count)
+        guard let tiles = fragment.tiles(at: description.tiles), description.codecs.count == tiles.count else {
+            throw .badTiles
         }
+        let (offsets, byteCount) = Self.places(of: tiles, description)
         do throws(EntropyError) {
             raw = try EntropyStage.unpack(packed, rawByteCount: byteCount)
         } catch { throw .entropy(error) }
-        for (offset, (expected, got)) in zip(header, raw).enumerated() where expected != got {
-            throw .wrongHeader(offset: offset)
-        }
+        try Self.compare(raw, with: description.header)
         self.description = description
         self.tiles = tiles
         self.offsets = offsets
+    }
+
+    /// Unpacks a payload from anywhere whose sender chose the codecs: everything else must be as described.
+    ///
+    /// - Parameters:
+    ///   - description: what the payload must be; its codecs do not matter.
+    ///   - byteCountMax: the largest unpacked size; nothing larger is ever allocated.
+    ///   - isAllowed: whether a codec may be used.
+    package init(
+        decoding packed: [UInt8], expecting description: PayloadDescription, of fragment: FragmentLayout.Fragment,
+        byteCountMax: Int, allowing isAllowed: (Codec) -> Bool
+    ) throws(PayloadError) {
+        guard let tiles = fragment.tiles(at: description.tiles) else { throw .badTiles }
+        do throws(EntropyError) {
+            raw = try EntropyStage.unpack(packed, rawByteCountMax: byteCountMax)
+        } catch { throw .entropy(error) }
+        guard let codecs = description.codecs(in: raw), codecs.allSatisfy(isAllowed) else { throw .badCodec }
+        var chosen = description
+        chosen.codecs = codecs
+        let (offsets, byteCount) = Self.places(of: tiles, chosen)
+        guard raw.count == byteCount else {
+            throw .entropy(.wrongByteCount(expected: byteCount, got: UInt64(raw.count)))
+        }
+        // With the codecs that it names, a header has one form.
+        try Self.compare(raw, with: chosen.header)
+        self.description = chosen
+        self.tiles = tiles
+        self.offsets = offsets
+    }
+
+    private static func compare(_ raw: [UInt8], with header: [UInt8]) throws(PayloadError) {
+        for (offset, (expected, got)) in zip(header, raw).enumerated() where expected != got {
+            throw .wrongHeader(offset: offset)
+        }
     }
 
     /// Decodes one tile.
@@ -157,16 +169,16 @@ package struct PayloadBundle: Sendable {
     package func decodeTile(
         _ position: Int, scratch: inout [Float], _ body: (UnsafeBufferPointer<Float>) -> Void
     ) throws(PayloadError) {
-        let count = tiles[position].count
-        let offset = offsets[position]
-        let byteCount = description.codec.byteCount(ofValues: count)
+        let shape = tiles[position].shape
+        let count = shape.count
+        let codec = description.codecs[position]
+        let range = offsets[position]..<offsets[position] + codec.byteCount(of: shape)
         if scratch.count < count { scratch = [Float](repeating: 0, count: count) }
         let error = scratch.withUnsafeMutableBufferPointer { scratch -> CodecError? in
             let values = UnsafeMutableBufferPointer(rebasing: scratch[..<count])
             let failed = raw.withUnsafeBytes { raw -> CodecError? in
                 do throws(CodecError) {
-                    try description.codec.decode(
-                        UnsafeRawBufferPointer(rebasing: raw[offset..<offset + byteCount]), into: values)
+                    try codec.decode(UnsafeRawBufferPointer(rebasing: raw[range]), shape: shape, into: values)
                     return nil
                 } catch { return error }
             }
@@ -179,9 +191,13 @@ package struct PayloadBundle: Sendable {
 
 extension FragmentLayout.Fragment {
     /// The most bytes that a packed payload with all tiles of the fragment can have.
-    package func payloadByteCountMax(codec: Codec) -> Int {
-        tiles.reduce(1 + PayloadDescription.headerByteCount(tileCount: tiles.count)) {
-            $0 + codec.byteCount(ofValues: $1.count)
+    package func payloadByteCountMax(codec: Codec) -> Int { 1 + rawPayloadByteCountMax(codecs: [codec]) }
+
+    /// The most bytes of an unpacked payload whose sender chooses a codec per tile from among these.
+    package func rawPayloadByteCountMax(codecs: [Codec]) -> Int {
+        let header = PayloadDescription.headerByteCount(tileCount: tiles.count, isMixed: codecs.count > 1)
+        return tiles.reduce(header) { sum, tile in
+            sum + (codecs.map { $0.byteCount(of: tile.shape) }.max() ?? 0)
         }
     }
 

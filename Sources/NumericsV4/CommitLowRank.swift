@@ -1,0 +1,1 @@
+../NumericsBaseline/CommitLowRank.swift

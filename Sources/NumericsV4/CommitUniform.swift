@@ -1,0 +1,1 @@
+../NumericsBaseline/CommitUniform.swift
