@@ -107,7 +107,7 @@ let package = Package(
         tests("Corpus", ["CZlib", "CZstd", "JSONText", "Numerics", "Tokenizing"]),
         tests("LanguageModel", ["Numerics"]),
         tests("Checkpoint", ["LanguageModel", "JSONText", "Numerics", "Tokenizing"]),
-        tests("Compression", ["NumericsBaseline", "NumericsV3", "NumericsV4", "CVector"]),
+        tests("Compression", ["FuzzSupport", "NumericsBaseline", "NumericsV3", "NumericsV4", "CVector"]),
         tests("OuterSync", ["Compression", "NumericsBaseline", "NumericsV3", "NumericsV4", "CVector"]),
         tests("Experts", ["Checkpoint", "LanguageModel", "Numerics", "Tokenizing"]), tests("PeerNet", ["FuzzSupport"]),
         tests("Swarm", ["Compression", "FuzzSupport", "OuterSync", "PeerNet"]), tests("Transport", ["PeerNet"]),
