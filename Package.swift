@@ -109,12 +109,16 @@ let package = Package(
         tests("Checkpoint", ["LanguageModel", "JSONText", "Numerics", "Tokenizing"]),
         tests("Compression", ["FuzzSupport", "NumericsBaseline", "NumericsV3", "NumericsV4", "CVector"]),
         tests("OuterSync", ["Compression", "NumericsBaseline", "NumericsV3", "NumericsV4", "CVector"]),
+        tests("Lab", ["Compression", "Corpus", "JSONText", "LanguageModel", "OuterSync", "Tokenizing"]),
         tests("Experts", ["Checkpoint", "LanguageModel", "Numerics", "Tokenizing"]), tests("PeerNet", ["FuzzSupport"]),
         tests("Swarm", ["Compression", "FuzzSupport", "OuterSync", "PeerNet"]), tests("Transport", ["PeerNet"]),
         tests("Simulation", ["Swarm", "OuterSync", "PeerNet", "Compression"]),
         tests(
             "NodeService",
-            ["Checkpoint", "Compression", "OuterSync", "PeerNet", "Swarm", "Transport", "JSONText", "LanguageModel"]),
+            [
+                "Checkpoint", "Compression", "OuterSync", "PeerNet", "Swarm", "Transport", "JSONText", "LanguageModel",
+                "Lab",
+            ]),
         .testTarget(name: "TidyTests", swiftSettings: strict),
         .testTarget(name: "IntegrationTests", dependencies: ["atoll", "Swarm"], swiftSettings: strict),
     ]

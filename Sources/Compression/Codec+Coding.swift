@@ -15,6 +15,12 @@ extension Codec {
     /// The exact size of some values that are one row.
     package func byteCount(ofValues valueCount: Int) -> Int { byteCount(of: TileShape(count: valueCount)) }
 
+    /// Where in a tile's bytes, which begin at `offset`, runs of ascending indices stand; none but in top-k tiles.
+    package func indexSections(ofValues count: Int, at offset: Int) -> [IndexSection] {
+        guard case .topK(let kept) = self else { return [] }
+        return TopK(kept: kept).indexSections(ofValues: count, at: offset)
+    }
+
     /// The largest magnitude that the codec encodes.
     package var encodableMagnitudeMax: Float {
         switch self {

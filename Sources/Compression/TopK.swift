@@ -35,6 +35,19 @@ struct TopK {
         return Self.headerByteCount + (3 * kept + 1) / 2 + (kept + 3) / 4
     }
 
+    /// Where the indices of each chunk stand in a tile whose bytes begin at `offset`.
+    func indexSections(ofValues count: Int, at offset: Int) -> [IndexSection] {
+        var sections: [IndexSection] = []
+        var position = 0
+        for start in stride(from: 0, to: count, by: Codec.rowLength) {
+            let kept = kept(ofChunk: min(Codec.rowLength, count - start))
+            sections.append(
+                IndexSection(offset: offset + Self.headerByteCount + 3 * position / 2, indexCount: kept))
+            position += kept
+        }
+        return sections
+    }
+
     // MARK: Encoding
 
     /// Encodes the values of one tile; `bytes` has the exact size.

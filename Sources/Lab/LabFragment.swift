@@ -203,7 +203,7 @@ struct LabFragment {
         let bundle = try PayloadBundle(
             decoding: bytes,
             expecting: PayloadDescription(
-                kind: kind, codec: codec, fragment: fragment.index, base: base, tiles: tiles), of: fragment)
+                kind: kind, charterCodec: codec, fragment: fragment, base: base, tiles: tiles), of: fragment)
         var scratch: [Float] = []
         for (position, index) in tiles.enumerated() {
             let range = fragment.tiles[index.value].range

@@ -66,7 +66,7 @@ package struct Aggregation {
         self.rule = rule
         self.resultCodec = resultCodec ?? codec
         contributed = PayloadDescription(
-            kind: .contribution, codec: codec, fragment: fragment.index, base: base, tiles: tiles)
+            kind: .contribution, charterCodec: codec, fragment: fragment, base: base, tiles: tiles)
     }
 
     /// Checks, weighs and averages.
@@ -149,9 +149,9 @@ package struct Aggregation {
     ) throws(PayloadError) -> [UInt8] {
         precondition(
             residual.isEmpty || residual.count == fragment.parameterCount, "a residual has the fragment's shape")
-        var description = contributed
-        description.kind = .result
-        description.codec = resultCodec
+        let description = PayloadDescription(
+            kind: .result, charterCodec: resultCodec, fragment: fragment, base: contributed.base,
+            tiles: contributed.tiles)
         guard let tiles = fragment.tiles(at: description.tiles) else { throw .badTiles }
         var sums = [Int64](repeating: 0, count: tiles.map(\.count).max() ?? 0)
         var position = 0

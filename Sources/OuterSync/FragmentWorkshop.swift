@@ -10,7 +10,7 @@ import NumericsBaseline
 package final class FragmentWorkshop {
     /// The cut of the model.
     package let layout: FragmentLayout
-    private let codec: Codec
+    private let encoding: PayloadEncoding
     private let rule: OuterRule
     private let blobs: any BlobStore
     private let headStore: any HeadStore
@@ -19,6 +19,8 @@ package final class FragmentWorkshop {
     private var candidates: [FragmentIndex: [Digest: FragmentHead]] = [:]
     /// Live copies whose contribution is undecided.
     private var snapshots: [SnapshotKey: LiveCopy] = [:]
+    /// What final commits have settled and no application has taken along yet.
+    private var settled: [FragmentIndex: SettledResidual] = [:]
 
     private struct SnapshotKey: Hashable {
         var fragment: FragmentIndex
@@ -29,21 +31,25 @@ package final class FragmentWorkshop {
         var live: [Float]
         /// The head that was current when the copy was taken: the only base that it may be measured against.
         var base: Digest
+        /// What earlier encodings had left over at the same step boundary; empty without error feedback.
+        var residual: [Float]
+        /// Per contribution that was encoded, what it leaves over.
+        var leftOver: [Digest: SettledResidual] = [:]
     }
 
     /// Makes a workshop from the heads of all fragments: genesis ones, or those that a `HeadStore` kept.
     ///
     /// - Precondition: one head per fragment, in order, of that fragment's shape.
     package init(
-        layout: FragmentLayout, codec: Codec, rule: OuterRule, heads: [FragmentHead], blobs: any BlobStore,
-        headStore: any HeadStore
+        layout: FragmentLayout, encoding: PayloadEncoding, rule: OuterRule, heads: [FragmentHead],
+        blobs: any BlobStore, headStore: any HeadStore
     ) {
         precondition(
             heads.count == layout.fragments.count
                 && zip(heads, layout.fragments).allSatisfy { $0.theta.count == $1.parameterCount },
             "every fragment must have its head")
         self.layout = layout
-        self.codec = codec
+        self.encoding = encoding
         self.rule = rule
         self.blobs = blobs
         self.headStore = headStore
@@ -58,16 +64,36 @@ package final class FragmentWorkshop {
 
     /// Keeps a copy of the live fragment, taken at a step boundary, under (fragment, round), bound to the current head.
     ///
-    /// - Parameter live: [parameterCount] float32 in the fragment's order (`FragmentLayout.Fragment.gather`).
-    package func keepSnapshot(_ fragment: FragmentIndex, _ round: RoundIndex, live: [Float]) {
-        precondition(live.count == heads[fragment.value].theta.count, "a live copy must have its fragment's shape")
+    /// - Parameters:
+    ///   - live: [parameterCount] float32 in the fragment's order (`FragmentLayout.Fragment.gather`).
+    ///   - residual: the residual at the same boundary, of the same shape; empty: all 0.
+    package func keepSnapshot(
+        _ fragment: FragmentIndex, _ round: RoundIndex, live: [Float], residual: [Float] = []
+    ) {
+        let count = heads[fragment.value].theta.count
+        precondition(
+            live.count == count && (residual.isEmpty || residual.count == count),
+            "a live copy must have its fragment's shape")
         snapshots[SnapshotKey(fragment: fragment, round: round)] = LiveCopy(
-            live: live, base: heads[fragment.value].digest)
+            live: live, base: heads[fragment.value].digest, residual: residual)
     }
 
     /// Forgets such a copy; nothing happens if there is none.
-    package func releaseSnapshot(_ fragment: FragmentIndex, _ round: RoundIndex) {
-        snapshots[SnapshotKey(fragment: fragment, round: round)] = nil
+    ///
+    /// - Parameter committed: the contributions of this node that the round's final commit counts. What their encoding has
+    ///   left over waits for `takeSettled`.
+    package func releaseSnapshot(_ fragment: FragmentIndex, _ round: RoundIndex, committed: [Digest] = []) {
+        guard let copy = snapshots.removeValue(forKey: SnapshotKey(fragment: fragment, round: round)) else { return }
+        for digest in committed {
+            guard let leftOver = copy.leftOver[digest] else { continue }
+            settled[fragment, default: SettledResidual()].merge(leftOver)
+        }
+    }
+
+    /// What the applications of committed rounds must put into the residual, together with the head; empty where there is
+    /// none. Gives it once.
+    package func takeSettled(_ fragment: FragmentIndex) -> SettledResidual {
+        settled.removeValue(forKey: fragment) ?? SettledResidual()
     }
 
     /// Does one job.
@@ -136,18 +162,46 @@ extension FragmentWorkshop {
                 references.append(nil)
                 continue
             }
-            references.append(try store(encode(head, copy.live, tiles, fragment)))
+            let bytes: [UInt8]
+            var leftOver: SettledResidual?
+            do throws(PayloadError) {
+                if encoding.feedback > 0 {
+                    (bytes, leftOver) = try encodeWithFeedback(head, copy, tiles, fragment)
+                } else {
+                    bytes = try OuterSync.encodeContribution(
+                        head: head, live: copy.live, tiles: tiles, of: fragment, codec: encoding.contribution)
+                }
+            } catch { throw JobFailure("the outer gradient cannot be encoded: \(error)") }
+            let reference = try store(bytes)
+            snapshots[SnapshotKey(fragment: fragment.index, round: round)]?.leftOver[reference.digest] = leftOver
+            references.append(reference)
         }
         return references
     }
 
-    /// One owner's payload.
-    private func encode(
-        _ head: FragmentHead, _ live: [Float], _ tiles: [TileIndex], _ fragment: FragmentLayout.Fragment
-    ) throws(JobFailure) -> [UInt8] {
-        do throws(PayloadError) {
-            return try OuterSync.encodeContribution(head: head, live: live, tiles: tiles, of: fragment, codec: codec)
-        } catch { throw JobFailure("the outer gradient cannot be encoded: \(error)") }
+    /// One owner's payload under error feedback, and what it leaves over.
+    private func encodeWithFeedback(
+        _ head: FragmentHead, _ copy: LiveCopy, _ tiles: [TileIndex], _ fragment: FragmentLayout.Fragment
+    ) throws(PayloadError) -> (bytes: [UInt8], leftOver: SettledResidual) {
+        var local = LocalFragment(base: head.theta, decay: encoding.feedback)
+        if !copy.residual.isEmpty { local.restore(copy.residual) }
+        let accumulated = local.accumulated(live: copy.live)
+        let bytes = try OuterSync.encodeContribution(
+            accumulated, base: head.digest, tiles: tiles, of: fragment, codec: encoding.contribution)
+        let bundle = try PayloadBundle(
+            decoding: bytes,
+            expecting: PayloadDescription(
+                kind: .contribution, charterCodec: encoding.contribution, fragment: fragment, base: head.digest,
+                tiles: tiles), of: fragment)
+        var leftOver = SettledResidual()
+        var scratch: [Float] = []
+        for (position, tile) in tiles.enumerated() {
+            let range = fragment.tiles[tile.value].range
+            try bundle.decodeTile(position, scratch: &scratch) { decoded in
+                leftOver.tiles[tile] = zip(accumulated[range], decoded).map { $0 - $1 }
+            }
+        }
+        return (bytes, leftOver)
     }
 
     /// Averages what has arrived and encodes the mean.
@@ -155,7 +209,8 @@ extension FragmentWorkshop {
         _ fragment: FragmentLayout.Fragment, _ tiles: [TileIndex], _ references: [ContributionReference]
     ) throws(JobFailure) -> JobResult {
         var aggregation = Aggregation(
-            fragment: fragment, codec: codec, base: heads[fragment.index.value].digest, tiles: tiles, rule: rule)
+            fragment: fragment, codec: encoding.contribution, resultCodec: encoding.result,
+            base: heads[fragment.index.value].digest, tiles: tiles, rule: rule)
         let contributions = references.map { reference in
             Aggregation.Contribution(
                 member: reference.member, share: reference.share, bytes: blobs.read(reference.blob.digest))
@@ -190,7 +245,9 @@ extension FragmentWorkshop {
             throw JobFailure("the step starts from head \(base.short), the current one is \(head.digest.short)")
         }
         do throws(FragmentHead.StepError) {
-            let next = try head.advanced(by: step, rule: rule, codec: codec, fragment: fragment) { blobs.read($0) }
+            let next = try head.advanced(by: step, rule: rule, codec: encoding.result, fragment: fragment) {
+                blobs.read($0)
+            }
             candidates[fragment.index, default: [:]][next.digest] = next
             return next.digest
         } catch { throw JobFailure(error.description) }
@@ -261,7 +318,7 @@ package func encodeContribution(
 ) throws(PayloadError) -> [UInt8] {
     precondition(live.count == head.theta.count, "a live copy must have its head's shape")
     let description = PayloadDescription(
-        kind: .contribution, codec: codec, fragment: fragment.index, base: head.digest, tiles: tiles)
+        kind: .contribution, charterCodec: codec, fragment: fragment, base: head.digest, tiles: tiles)
     return try PayloadBundle.encode(description, of: fragment) { tile, output in
         head.theta.withUnsafeBufferPointer { base in
             live.withUnsafeBufferPointer { live in
@@ -282,7 +339,7 @@ package func encodeContribution(
 ) throws(PayloadError) -> [UInt8] {
     precondition(values.count == fragment.parameterCount, "values must have their fragment's shape")
     let description = PayloadDescription(
-        kind: .contribution, codec: codec, fragment: fragment.index, base: base, tiles: tiles)
+        kind: .contribution, charterCodec: codec, fragment: fragment, base: base, tiles: tiles)
     return try PayloadBundle.encode(description, of: fragment) { tile, output in
         _ = output.update(fromContentsOf: values[tile.range])
     }

@@ -62,9 +62,36 @@ package struct LocalFragment: Sendable {
         }
     }
 
+    /// Goes on with a residual that was kept elsewhere.
+    package mutating func restore(_ residual: [Float]) {
+        precondition(residual.count == base.count, "a residual must have its fragment's shape")
+        self.residual = residual
+    }
+
     /// Forgets what encoding has left over: after rounds were missed, when the live value is overwritten.
     package mutating func reset() {
         residual = [Float](repeating: 0, count: base.count)
+    }
+}
+
+/// New values of a node's residual for some tiles, to be put in place together with the head of the commit that settled them.
+package struct SettledResidual: Hashable, Sendable {
+    /// Per tile its residual.
+    package var tiles: [TileIndex: [Float]]
+
+    /// No tiles.
+    package init() { tiles = [:] }
+
+    /// Takes over another one's tiles; later ones replace earlier ones.
+    package mutating func merge(_ later: SettledResidual) { tiles.merge(later.tiles) { $1 } }
+
+    /// Puts the tiles in their places.
+    package func write(into residual: inout [Float], of fragment: FragmentLayout.Fragment) {
+        for (index, values) in tiles where fragment.tiles.indices.contains(index.value) {
+            let range = fragment.tiles[index.value].range
+            precondition(values.count == range.count && residual.count == fragment.parameterCount, "shapes must agree")
+            residual.replaceSubrange(range, with: values)
+        }
     }
 }
 

@@ -45,7 +45,7 @@ extension FragmentHead {
             let digest = committed.blob.digest
             guard let bytes = payload(digest) else { throw .missingPayload(digest) }
             let description = PayloadDescription(
-                kind: .result, codec: codec, fragment: fragment.index, base: base ?? self.digest,
+                kind: .result, charterCodec: codec, fragment: fragment, base: base ?? self.digest,
                 tiles: committed.tiles)
             do throws(PayloadError) {
                 bundles.append(try PayloadBundle(decoding: bytes, expecting: description, of: fragment))

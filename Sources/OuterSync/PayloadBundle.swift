@@ -84,7 +84,7 @@ package struct PayloadBundle: Sendable {
             if let error { throw .tile(index, error) }
             if !memory.isEmpty { memories[index] = memory }
         }
-        return EntropyStage.pack(raw)
+        return EntropyStage.pack(raw, indexSections: indexSections(of: tiles, description, offsets))
     }
 
     /// Encodes tiles by encoders without memory, and packs them.
@@ -109,6 +109,15 @@ package struct PayloadBundle: Sendable {
         return (offsets, byteCount)
     }
 
+    /// Where indices stand that the entropy stage sends as gaps.
+    private static func indexSections(
+        of tiles: [FragmentLayout.Tile], _ description: PayloadDescription, _ offsets: [Int]
+    ) -> [IndexSection] {
+        zip(zip(tiles, description.codecs), offsets).flatMap { tile, offset in
+            tile.1.indexSections(ofValues: tile.0.count, at: offset)
+        }
+    }
+
     /// Unpacks a payload from anywhere and checks its header and size; tiles are checked as they are decoded.
     package init(
         decoding packed: [UInt8], expecting description: PayloadDescription, of fragment: FragmentLayout.Fragment
@@ -118,7 +127,8 @@ package struct PayloadBundle: Sendable {
         }
         let (offsets, byteCount) = Self.places(of: tiles, description)
         do throws(EntropyError) {
-            raw = try EntropyStage.unpack(packed, rawByteCount: byteCount)
+            raw = try EntropyStage.unpack(
+                packed, rawByteCount: byteCount, indexSections: Self.indexSections(of: tiles, description, offsets))
         } catch { throw .entropy(error) }
         try Self.compare(raw, with: description.header)
         self.description = description
@@ -191,7 +201,16 @@ package struct PayloadBundle: Sendable {
 
 extension FragmentLayout.Fragment {
     /// The most bytes that a packed payload with all tiles of the fragment can have.
-    package func payloadByteCountMax(codec: Codec) -> Int { 1 + rawPayloadByteCountMax(codecs: [codec]) }
+    package func payloadByteCountMax(_ encoding: PayloadEncoding) -> Int {
+        1 + max(byteCount(encoding.contribution), byteCount(encoding.result))
+    }
+
+    /// The exact unpacked size of a payload with all tiles, header included, in a codec of the charter.
+    private func byteCount(_ codec: Codec) -> Int {
+        let codecs = PayloadEncoding.codecs(codec, for: tiles)
+        let header = PayloadDescription.headerByteCount(tileCount: tiles.count, isMixed: Set(codecs).count > 1)
+        return zip(codecs, tiles).reduce(header) { $0 + $1.0.byteCount(of: $1.1.shape) }
+    }
 
     /// The most bytes of an unpacked payload whose sender chooses a codec per tile from among these.
     package func rawPayloadByteCountMax(codecs: [Codec]) -> Int {

@@ -69,7 +69,9 @@ extension InvariantChecker {
         }
         try checkDescription(step, value, node)
         let shape = world.layout.fragments[value.fragment.value]
-        let problem = reference.advance(by: step, base: base, of: shape, rule: rule) { digest in
+        let problem = reference.advance(
+            by: step, base: base, of: shape, rule: rule, codec: world.charter.encoding.result
+        ) { digest in
             for node in nodes { if let bytes = node.disk.blobs[digest] { return bytes } }
             return nil
         }

@@ -41,6 +41,7 @@ struct ReferenceHead: Sendable {
     /// - Returns: nil with a reason where a payload is not what the description says.
     mutating func advance(
         by step: OuterStepDescription, base: Digest, of fragment: FragmentLayout.Fragment, rule: OuterRule,
+        codec: Codec,
         payload: (Digest) -> [UInt8]?
     ) -> String? {
         var seen: Set<TileIndex> = []
@@ -48,7 +49,7 @@ struct ReferenceHead: Sendable {
             guard let packed = payload(committed.blob.digest) else {
                 return "payload \(committed.blob.digest.short) is nowhere"
             }
-            let valueByteCounts = committed.tiles.map { (fragment.tiles[$0.value].count + 255) / 256 * (4 + 128) }
+            let valueByteCounts = committed.tiles.map { codec.byteCount(of: fragment.tiles[$0.value].shape) }
             let headerByteCount = 8 + 4 + 4 + 32 + 4 + 4 * committed.tiles.count
             let byteCount = headerByteCount + valueByteCounts.reduce(0, +)
             guard let raw = try? EntropyStage.unpack(packed, rawByteCount: byteCount) else {
@@ -63,7 +64,7 @@ struct ReferenceHead: Sendable {
                 let isDecoded = delta.withUnsafeMutableBufferPointer { delta in
                     raw.withUnsafeBytes { raw in
                         let bytes = UnsafeRawBufferPointer(rebasing: raw[offset..<offset + count])
-                        return (try? Codec.e3m0.decode(bytes, into: delta)) != nil
+                        return (try? codec.decode(bytes, shape: tile.shape, into: delta)) != nil
                     }
                 }
                 guard isDecoded else { return "tile \(index.value) does not decode" }

@@ -1,4 +1,4 @@
-import OuterSync
+package import OuterSync
 
 /// One whole experiment: who takes part, on what network and model, and what goes wrong when.
 package struct Scenario: Sendable {
@@ -75,6 +75,8 @@ package struct ModelDescription: Hashable, Sendable {
     package var tokensPerStep: UInt64
     /// The charter's token budget; the swarm finishes at it.
     package var tokenBudget: UInt64
+    /// How payloads are encoded.
+    package var encoding = PayloadEncoding(.e3m0)
 
     /// Wraps the fields.
     package init(

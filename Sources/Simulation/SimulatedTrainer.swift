@@ -6,6 +6,8 @@ package import Swarm
 package struct LocalSnapshot: Hashable, Sendable {
     /// Per fragment the live values.
     package var live: [[Float]]
+    /// Per fragment what encoding has left over.
+    package var residuals: [[Float]]
     /// Per fragment the digest of the head that the live values belong to.
     package var bases: [Digest]
     /// Steps and tokens so far.
@@ -23,6 +25,7 @@ package struct SimulatedTrainer {
     private let targets: [[Float]]
     private let tokensPerStep: UInt64
     private var live: [[Float]]
+    private var residuals: [[Float]]
     private var bases: [Digest]
     /// Per fragment the step up to which `live` has been moved.
     private var movedTo: [UInt64]
@@ -38,6 +41,7 @@ package struct SimulatedTrainer {
         self.layout = layout
         self.tokensPerStep = tokensPerStep
         live = start.live
+        residuals = start.residuals
         bases = start.bases
         progress = start.progress
         movedTo = Array(repeating: start.progress.steps, count: live.count)
@@ -66,9 +70,17 @@ package struct SimulatedTrainer {
         return live[index]
     }
 
-    /// Blends some tiles of a head into the live values, or replaces them all.
-    package mutating func apply(_ application: HeadApplication, head: FragmentHead) {
+    /// What encoding has left over of a fragment.
+    package func residual(of fragment: FragmentIndex) -> [Float] { residuals[fragment.value] }
+
+    /// Blends some tiles of a head into the live values, or replaces them all, and settles the residual.
+    package mutating func apply(_ application: HeadApplication, head: FragmentHead, settled: SettledResidual) {
         let index = application.fragment.value
+        if application.overwrite {
+            residuals[index] = Array(repeating: 0, count: residuals[index].count)
+        } else {
+            settled.write(into: &residuals[index], of: layout.fragments[index])
+        }
         if application.overwrite {
             live[index] = head.theta
             movedTo[index] = progress.steps
@@ -88,6 +100,6 @@ package struct SimulatedTrainer {
     /// The whole state, to be saved.
     package mutating func snapshot() -> LocalSnapshot {
         for fragment in layout.fragments { _ = values(of: fragment.index) }
-        return LocalSnapshot(live: live, bases: bases, progress: progress)
+        return LocalSnapshot(live: live, residuals: residuals, bases: bases, progress: progress)
     }
 }

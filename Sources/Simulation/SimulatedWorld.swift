@@ -101,7 +101,7 @@ package struct SimulatedWorld: Sendable {
                 weightDecay: 0.1, gradientClip: 1, warmupTokens: 0, batchSequences: 8),
             outer: Charter.Outer(learningRate: 0.7, momentum: 0.9), fragmentRule: .stridedThrees,
             innerStepsPerRound: model.innerStepsPerRound, overlapSteps: model.overlapSteps, blendAlpha: 0.25,
-            codec: Charter.Codec(family: .e3m0, block: 256, zstd: true), tokenBudget: model.tokenBudget)
+            encoding: model.encoding, tokenBudget: model.tokenBudget)
     }
 
     /// A head's scalars leaf, as the protocol's page writes it: the checker's own copy of that layout.

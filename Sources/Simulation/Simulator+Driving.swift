@@ -46,7 +46,8 @@ extension Simulator {
         case .takeSnapshot(let fragment, let round):
             running.snapshotsWanted.append((fragment, round))
             if !running.isTraining { queue.schedule(.boundary(life), after: .zero) }
-        case .releaseSnapshot(let fragment, let round): running.workshop.releaseSnapshot(fragment, round)
+        case .releaseSnapshot(let fragment, let round, let committed):
+            running.workshop.releaseSnapshot(fragment, round, committed: committed)
         case .apply(let application):
             try checker.applying(application, node)
             running.applications[application.fragment] = application
@@ -148,14 +149,17 @@ extension Simulator {
             running.applications[application.fragment] = nil
             let head = running.workshop.head(application.fragment)
             try checker.applied(application, head, node)
-            running.trainer.apply(application, head: head)
+            running.trainer.apply(
+                application, head: head, settled: running.workshop.takeSettled(application.fragment))
             queue.schedule(
                 .input(life, .applied(application.fragment, application.round, running.trainer.progress)), after: .zero)
         }
         let wanted = running.snapshotsWanted
         running.snapshotsWanted = wanted.filter { running.applications[$0.fragment] != nil }
         for (fragment, round) in wanted where running.applications[fragment] == nil {
-            running.workshop.keepSnapshot(fragment, round, live: running.trainer.values(of: fragment))
+            running.workshop.keepSnapshot(
+                fragment, round, live: running.trainer.values(of: fragment),
+                residual: running.trainer.residual(of: fragment))
             checker.snapshotTaken(fragment, round, node)
             queue.schedule(.input(life, .snapshotTaken(fragment, round, running.trainer.progress)), after: .zero)
         }

@@ -77,7 +77,7 @@ extension Simulator {
         note(node.number, "starts, incarnation \(node.incarnation)")
         let heads = world.layout.fragments.map { node.disk.heads[$0.index] ?? world.genesis[$0.index.value] }
         let workshop = FragmentWorkshop(
-            layout: world.layout, codec: .e3m0,
+            layout: world.layout, encoding: world.charter.encoding,
             rule: OuterRule(learningRate: world.charter.outer.learningRate, momentum: world.charter.outer.momentum),
             heads: heads, blobs: node.disk, headStore: node.disk)
         let recovered = try recovered(node, heads)
@@ -90,7 +90,9 @@ extension Simulator {
         let start =
             node.disk.snapshot
             ?? LocalSnapshot(
-                live: world.genesis.map(\.theta), bases: world.genesis.map(\.digest),
+                live: world.genesis.map(\.theta),
+                residuals: world.genesis.map { Array(repeating: 0, count: $0.theta.count) },
+                bases: world.genesis.map(\.digest),
                 progress: TrainingProgress(steps: 0, tokens: 0))
         let trainer = SimulatedTrainer(
             layout: world.layout, tokensPerStep: scenario.model.tokensPerStep,

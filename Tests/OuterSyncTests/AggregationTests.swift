@@ -204,7 +204,7 @@ import Testing
         let raw = try EntropyStage.unpack(packed, rawByteCount: 56 + 33 * (1 << 10))
         // 4.125 bits per value and a header of 52 bytes and 4 per tile.
         #expect(raw.count == 56 + 33 * (1 << 16) / 64 && packed.count < raw.count)
-        #expect(fragment.payloadByteCountMax(codec: .e3m0) == 1 + raw.count)
+        #expect(fragment.payloadByteCountMax(PayloadEncoding(.e3m0)) == 1 + raw.count)
         #expect(fragment.chunkByteCountMax == 8 + 8 * (1 << 16))
     }
 }

@@ -33,7 +33,8 @@ private struct Bowl {
         let zero = FragmentIndex(0)
         let start = FragmentHead(genesis: [1], scalars: [], fragment: node.workshop.layout.fragments[0])
         let workshop = FragmentWorkshop(
-            layout: node.workshop.layout, codec: .float32, rule: OuterRule(learningRate: 0.7, momentum: 0.9),
+            layout: node.workshop.layout, encoding: PayloadEncoding(.float32),
+            rule: OuterRule(learningRate: 0.7, momentum: 0.9),
             heads: [start], blobs: node.store, headStore: node.store)
         for (round, (theta, velocity)) in [(0.867, 0.1), (0.6773, 0.19), (0.43657, 0.271)].enumerated() {
             // The gradient travels itself, not base - live, whose rounding would blur the golden digits.

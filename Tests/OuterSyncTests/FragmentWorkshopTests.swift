@@ -113,7 +113,8 @@ import Testing
         var heads = node.workshop.currentHeads
         heads[0] = try #require(FragmentHead(decoding: stored, fragment: layout.fragments[0]))
         let restarted = FragmentWorkshop(
-            layout: layout, codec: .e3m0, rule: Self.rule, heads: heads, blobs: node.store, headStore: node.store)
+            layout: layout, encoding: PayloadEncoding(.e3m0), rule: Self.rule, heads: heads, blobs: node.store,
+            headStore: node.store)
         let step = OuterStepDescription(payloads: [], scalars: [2])
         let base = node.workshop.head(Self.fragment).digest
         #expect(
@@ -188,5 +189,70 @@ import Testing
             return
         }
         #expect(reason.contains("taken against"))
+    }
+}
+
+@Suite struct ErrorFeedbackTests {
+    /// Two nodes, one tile, 8 bits of the truth lost in every message: under feedback with decay 1 the sum of what was
+    /// committed follows the sum of what was meant, and what is missing is the residual.
+    @Test func residualsAreSettledByTheCommitAndSentWithTheNextContribution() throws {
+        let layout = try smallLayout()
+        let rule = OuterRule(learningRate: 1, momentum: 0)
+        let node = TestNode(layout, codec: .e3m0, feedback: 1, rule: rule)
+        let fragment = FragmentIndex(0)
+        let count = layout.fragments[0].parameterCount
+        let tiles = layout.fragments[0].tiles.indices.map(TileIndex.init)
+        let start = node.workshop.head(fragment).theta
+        var residual = [Float](repeating: 0, count: count)
+        var meant = [Double](repeating: 0, count: count)
+        for round in 1...6 as ClosedRange<UInt64> {
+            let head = node.workshop.head(fragment)
+            let gradient = samples(round + 9, count, 0.01)
+            let live = zip(head.theta, gradient).map { $0 - $1 }
+            for index in 0..<count { meant[index] += Double(head.theta[index]) - Double(live[index]) }
+            node.workshop.keepSnapshot(fragment, RoundIndex(round), live: live, residual: residual)
+            let encoded = node.workshop.run(
+                .encodeContribution(fragment: fragment, round: RoundIndex(round), assignment: [tiles]))
+            guard case .contributionEncoded(let blobs) = encoded, let blob = blobs.first ?? nil else {
+                throw UnexpectedResult(result: encoded)
+            }
+            let share = TrainingShare(tokens: 8, steps: 8)
+            let aggregated = node.workshop.run(
+                .aggregate(
+                    fragment: fragment, round: RoundIndex(round), tiles: tiles,
+                    contributions: [ContributionReference(member: 0, share: share, blob: blob)]))
+            guard case .aggregated(let result, _, _) = aggregated else { throw UnexpectedResult(result: aggregated) }
+            let step = OuterStepDescription(
+                payloads: [CommittedPayload(tiles: tiles, shares: [share], blob: result)], scalars: [UInt8(round)])
+            guard
+                case .outerStepped(let next) = node.workshop.run(
+                    .outerStep(fragment: fragment, base: head.digest, step: step))
+            else { throw UnexpectedResult(result: aggregated) }
+            #expect(node.workshop.run(.adopt(fragment: fragment, head: next)) == .adopted)
+            #expect(node.workshop.takeSettled(fragment) == SettledResidual())
+            node.workshop.releaseSnapshot(fragment, RoundIndex(round), committed: [blob.digest])
+            node.workshop.takeSettled(fragment).write(into: &residual, of: layout.fragments[0])
+            #expect(residual.contains { $0 != 0 })
+        }
+        let theta = node.workshop.head(fragment).theta
+        for index in 0..<count {
+            // Encoding a decoded mean of one member again changes nothing, so all loss is the contributor's.
+            let sent = Double(start[index]) - Double(theta[index])
+            #expect(abs(sent + Double(residual[index]) - meant[index]) < 2e-6)
+        }
+    }
+
+    @Test func aContributionThatNoCommitCountsSettlesNothing() throws {
+        let layout = try smallLayout()
+        let node = TestNode(
+            layout, codec: .e3m0, feedback: 0.95, rule: OuterRule(learningRate: 1, momentum: 0))
+        let fragment = FragmentIndex(1)
+        let count = layout.fragments[1].parameterCount
+        node.workshop.keepSnapshot(fragment, RoundIndex(1), live: samples(4, count, 0.1))
+        let encoded = node.workshop.run(
+            .encodeContribution(fragment: fragment, round: RoundIndex(1), assignment: [[TileIndex(0)]]))
+        guard case .contributionEncoded = encoded else { throw UnexpectedResult(result: encoded) }
+        node.workshop.releaseSnapshot(fragment, RoundIndex(1), committed: [Digest(hashing: [1])])
+        #expect(node.workshop.takeSettled(fragment) == SettledResidual())
     }
 }

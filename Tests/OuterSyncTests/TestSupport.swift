@@ -61,14 +61,17 @@ struct TestNode {
     let store = MemoryStore()
     let workshop: FragmentWorkshop
 
-    init(_ layout: FragmentLayout, codec: Codec = .e3m0, rule: OuterRule, seed: UInt64 = 1) {
+    init(
+        _ layout: FragmentLayout, codec: Codec = .e3m0, feedback: Float = 0, rule: OuterRule, seed: UInt64 = 1
+    ) {
+        let encoding = PayloadEncoding(contribution: codec, result: codec, feedback: feedback)
         let heads = layout.fragments.map { fragment in
             FragmentHead(
                 genesis: samples(seed + UInt64(fragment.index.value), fragment.parameterCount, 0.5), scalars: [0],
                 fragment: fragment)
         }
         workshop = FragmentWorkshop(
-            layout: layout, codec: codec, rule: rule, heads: heads, blobs: store, headStore: store)
+            layout: layout, encoding: encoding, rule: rule, heads: heads, blobs: store, headStore: store)
     }
 }
 

@@ -33,7 +33,7 @@ func testCharter(
             learningRate: 1e-3, finalLearningRateShare: 0.1, beta1: 0.9, beta2: 0.99, epsilon: 1e-8, weightDecay: 0.1,
             gradientClip: 1, warmupTokens: 1_000, batchSequences: 8), outer: .init(learningRate: 0.7, momentum: 0.9),
         fragmentRule: .stridedThrees, innerStepsPerRound: stepsPerRound, overlapSteps: overlap, blendAlpha: 0.5,
-        codec: .init(family: .e3m0, block: 256, zstd: true), tokenBudget: budget, admission: admission)
+        encoding: PayloadEncoding(.e3m0), tokenBudget: budget, admission: admission)
 }
 
 /// One node: what its disk keeps, and the core while it runs.

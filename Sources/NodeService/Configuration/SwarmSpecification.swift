@@ -1,5 +1,6 @@
 import Compression
 import LanguageModel
+import OuterSync
 import PeerNet
 import Swarm
 
@@ -19,6 +20,7 @@ struct SwarmSpecification: Equatable {
     var innerStepsPerRound = 30
     var overlapSteps = 2
     var blendAlpha: Float = 0.25
+    var encoding = PayloadEncoding(.e3m0)
     var admission = Charter.Admission.open
 
     /// Reads a specification; unknown and misspelt keys are errors.
@@ -64,6 +66,14 @@ struct SwarmSpecification: Equatable {
             }
             if let steps = try sync.integer("overlap_steps", in: 0...999_999) { specification.overlapSteps = steps }
             if let alpha = try sync.number("blend_alpha", in: 0...0.99) { specification.blendAlpha = Float(alpha) }
+            if let codec = try sync.choice("codec", CodecName.expectation, CodecName.codec) {
+                specification.encoding.contribution = codec
+                specification.encoding.result = codec
+            }
+            if let codec = try sync.choice("result_codec", CodecName.expectation, CodecName.codec) {
+                specification.encoding.result = codec
+            }
+            if let decay = try sync.number("feedback", in: 0...1) { specification.encoding.feedback = Float(decay) }
             try sync.finish()
         }
         specification.admission = try admission(&mapping, fileName)
@@ -150,7 +160,7 @@ struct SwarmSpecification: Equatable {
                 batchSequences: batchSequences),
             outer: Charter.Outer(learningRate: outerLearningRate, momentum: outerMomentum),
             fragmentRule: .stridedThrees, innerStepsPerRound: innerStepsPerRound, overlapSteps: overlapSteps,
-            blendAlpha: blendAlpha, codec: Charter.Codec(family: .e3m0, block: 256, zstd: true),
+            blendAlpha: blendAlpha, encoding: encoding,
             tokenBudget: tokenBudget, admission: admission)
     }
 }

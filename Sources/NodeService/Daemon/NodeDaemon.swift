@@ -99,8 +99,9 @@ package actor NodeDaemon {
 
     private enum WorkshopCommand: Sendable {
         case run(Job, Token)
-        case keepSnapshot(FragmentIndex, RoundIndex, [Float], TrainingProgress, contributes: Bool)
-        case releaseSnapshot(FragmentIndex, RoundIndex)
+        case keepSnapshot(
+            FragmentIndex, RoundIndex, live: [Float], residual: [Float], TrainingProgress, contributes: Bool)
+        case releaseSnapshot(FragmentIndex, RoundIndex, committed: [Digest])
         case apply(HeadApplication)
     }
 
@@ -133,11 +134,12 @@ package actor NodeDaemon {
         alarms = AlarmThread { inputs.add(.timerFired($0)) }
         runLog = try RunLog(path: setup.folder.runLogPath)
         workshop = SwarmWorkshop(
-            layout: setup.layout, codec: setup.codec, rule: setup.outerRule, heads: setup.heads,
+            layout: setup.layout, encoding: setup.encoding, rule: setup.outerRule, heads: setup.heads,
             blobs: setup.blobs,
             headFolder: setup.folder.heads(layout: setup.layout), executor: ThreadExecutor())
         training = TrainingThread(
-            progress: setup.recovered.progress, bases: setup.trainerBases, committedTokens: core.status.committedTokens,
+            progress: setup.recovered.progress, bases: setup.trainerBases, residuals: setup.residuals,
+            committedTokens: core.status.committedTokens,
             makeTrainer: setup.makeTrainer, deliver: { trainingEvents.add($0) })
     }
 
@@ -223,8 +225,10 @@ extension NodeDaemon {
         for await event in trainingEvents.stream {
             switch event {
             case .stepped(let progress, let loss, let seconds): stepped(progress, loss: loss, seconds: seconds)
-            case .snapshotTaken(let fragment, let round, let values, let progress, let contributes):
-                workshopCommands.add(.keepSnapshot(fragment, round, values, progress, contributes: contributes))
+            case .snapshotTaken(let fragment, let round, let live, let residual, let progress, let contributes):
+                workshopCommands.add(
+                    .keepSnapshot(
+                        fragment, round, live: live, residual: residual, progress, contributes: contributes))
             case .applied(let fragment, let round, let progress): handle(.applied(fragment, round, progress))
             case .state(let sections, let progress, let bases):
                 storageCommands.add(.saveState(sections, progress, bases: bases))
@@ -342,12 +346,14 @@ extension NodeDaemon {
                 // From here on they are the core's: no drop that it asked for earlier may delete them.
                 for blob in result.blobs { _ = setup.blobs.claim(blob.digest, byteCount: blob.byteCount) }
                 handle(.computed(token, result))
-            case .keepSnapshot(let fragment, let round, let values, let progress, let contributes):
-                await workshop.keepSnapshot(fragment, round, live: values)
+            case .keepSnapshot(let fragment, let round, let live, let residual, let progress, let contributes):
+                await workshop.keepSnapshot(fragment, round, live: live, residual: residual)
                 handle(.snapshotTaken(fragment, round, contributes ? progress : nil))
-            case .releaseSnapshot(let fragment, let round): await workshop.releaseSnapshot(fragment, round)
+            case .releaseSnapshot(let fragment, let round, let committed):
+                await workshop.releaseSnapshot(fragment, round, committed: committed)
             case .apply(let application):
-                training.apply(application, head: await workshop.head(application.fragment))
+                let (head, settled) = await workshop.takeApplication(application.fragment)
+                training.apply(application, head: head, settled: settled)
             }
         }
     }
@@ -400,7 +406,8 @@ extension NodeDaemon {
         case .forgetAdmission(let key): storageCommands.add(.forgetAdmission(key))
         case .compute(let job, let token): workshopCommands.add(.run(job, token))
         case .takeSnapshot(let fragment, let round): training.takeSnapshot(fragment, round)
-        case .releaseSnapshot(let fragment, let round): workshopCommands.add(.releaseSnapshot(fragment, round))
+        case .releaseSnapshot(let fragment, let round, let committed):
+            workshopCommands.add(.releaseSnapshot(fragment, round, committed: committed))
         case .apply(let application): workshopCommands.add(.apply(application))
         case .setCommittedTokens(let tokens): training.setCommittedTokens(tokens)
         case .stopTraining:

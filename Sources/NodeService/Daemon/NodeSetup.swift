@@ -19,7 +19,8 @@ struct NodeSetup: Sendable {
     let networkKey: NetworkKey?
     let folder: SwarmFolder
     let layout: FragmentLayout
-    let codec: Codec
+    let encoding: PayloadEncoding
+    let residuals: FragmentResiduals
     let outerRule: OuterRule
     let heads: [FragmentHead]
     let recovered: NodeCore.Recovered
@@ -46,10 +47,7 @@ struct NodeSetup: Sendable {
         let model = try charter.model.configuration()
         let parameterLayout = ParameterLayout(model)
         layout = try FragmentLayout(parameterLayout, rule: charter.fragmentRule)
-        codec =
-            switch charter.codec.family {
-            case .e3m0: .e3m0
-            }
+        encoding = charter.encoding
         outerRule = OuterRule(
             learningRate: charter.outer.learningRate, momentum: charter.outer.momentum,
             weightCap: Double(charter.weightCap))
@@ -75,6 +73,8 @@ struct NodeSetup: Sendable {
         if state != nil, saved == nil {
             throw CheckpointError.damaged(path: folder.statePath, reason: "it is not the state of this swarm's model")
         }
+        residuals = FragmentResiduals(
+            layout: layout, isUsed: encoding.feedback > 0, saved: state?.sections ?? [])
         let progress = state?.progress ?? TrainingProgress(steps: 0, tokens: 0)
         let recoveredHeads = try Self.recover(heads, folder: folder)
         recovered = NodeCore.Recovered(
@@ -104,7 +104,7 @@ struct NodeSetup: Sendable {
             listenAddresses: listenAddresses, bootstrap: way.bootstrap,
             fragments: layout.fragments.map { fragment in
                 FragmentShape(
-                    tileCount: fragment.tiles.count, payloadBytesMax: fragment.payloadByteCountMax(codec: codec),
+                    tileCount: fragment.tiles.count, payloadBytesMax: fragment.payloadByteCountMax(encoding),
                     snapshotTileBytesMax: fragment.chunkByteCountMax)
             },
             seed: UInt64(identity.peerID.publicKey[0]) << 56 ^ incarnation, credential: way.credential)

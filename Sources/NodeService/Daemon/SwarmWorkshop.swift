@@ -11,22 +11,27 @@ actor SwarmWorkshop {
 
     /// Takes over the heads.
     init(
-        layout: FragmentLayout, codec: Codec, rule: OuterRule, heads: [FragmentHead], blobs: BlobFolder,
+        layout: FragmentLayout, encoding: PayloadEncoding, rule: OuterRule, heads: [FragmentHead], blobs: BlobFolder,
         headFolder: HeadFolder,
         executor: ThreadExecutor
     ) {
         self.executor = executor
         workshop = FragmentWorkshop(
-            layout: layout, codec: codec, rule: rule, heads: heads, blobs: blobs, headStore: headFolder)
+            layout: layout, encoding: encoding, rule: rule, heads: heads, blobs: blobs, headStore: headFolder)
     }
 
     func run(_ job: Job) -> JobResult { workshop.run(job) }
 
-    func keepSnapshot(_ fragment: FragmentIndex, _ round: RoundIndex, live: [Float]) {
-        workshop.keepSnapshot(fragment, round, live: live)
+    func keepSnapshot(_ fragment: FragmentIndex, _ round: RoundIndex, live: [Float], residual: [Float]) {
+        workshop.keepSnapshot(fragment, round, live: live, residual: residual)
     }
 
-    func releaseSnapshot(_ fragment: FragmentIndex, _ round: RoundIndex) { workshop.releaseSnapshot(fragment, round) }
+    func releaseSnapshot(_ fragment: FragmentIndex, _ round: RoundIndex, committed: [Digest]) {
+        workshop.releaseSnapshot(fragment, round, committed: committed)
+    }
 
-    func head(_ fragment: FragmentIndex) -> FragmentHead { workshop.head(fragment) }
+    /// What an application needs: the current head, and what its commit has settled of the residual.
+    func takeApplication(_ fragment: FragmentIndex) -> (head: FragmentHead, settled: SettledResidual) {
+        (workshop.head(fragment), workshop.takeSettled(fragment))
+    }
 }

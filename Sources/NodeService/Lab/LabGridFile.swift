@@ -185,17 +185,3 @@ extension LabSettings.Rounds {
         return rounds
     }
 }
-
-/// Codecs by the names that people write.
-enum CodecName {
-    static let expectation = "a codec: float32 or e3m0"
-
-    /// The codec of that name.
-    static func codec(_ text: String) -> Codec? {
-        switch text {
-        case "float32": .float32
-        case "e3m0": .e3m0
-        default: nil
-        }
-    }
-}

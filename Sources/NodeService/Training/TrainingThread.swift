@@ -8,8 +8,9 @@ package import Swarm
 package enum TrainingEvent: Sendable {
     /// A step ended.
     case stepped(TrainingProgress, loss: Float, stepSeconds: Double)
-    /// The live fragment was copied at a step boundary; `contributes` is false while the optimizer ramps.
-    case snapshotTaken(FragmentIndex, RoundIndex, values: [Float], TrainingProgress, contributes: Bool)
+    /// The live fragment and its residual were copied at a step boundary; `contributes` is false while the optimizer ramps.
+    case snapshotTaken(
+        FragmentIndex, RoundIndex, live: [Float], residual: [Float], TrainingProgress, contributes: Bool)
     /// A head was blended in or put in place.
     case applied(FragmentIndex, RoundIndex, TrainingProgress)
     /// The state at a step boundary, for the local snapshot: sections, progress, and per fragment the digest of the head
@@ -35,6 +36,7 @@ package final class TrainingThread: @unchecked Sendable {
     private struct PendingApplication {
         var application: HeadApplication
         var head: FragmentHead
+        var settled: SettledResidual
     }
 
     private let mutex: UnsafeMutablePointer<pthread_mutex_t>
@@ -51,10 +53,11 @@ package final class TrainingThread: @unchecked Sendable {
     ///
     /// - Parameters:
     ///   - bases: per fragment the digest of the head that the trainer's live value is based on.
+    ///   - residuals: per fragment, where error feedback is on, what encoding has left over.
     ///   - makeTrainer: called once, on the thread; the trainer never leaves it.
     ///   - deliver: receives the events in order, on the thread; must not block.
     package init(
-        progress: TrainingProgress, bases: [Digest], committedTokens: UInt64,
+        progress: TrainingProgress, bases: [Digest], residuals: FragmentResiduals, committedTokens: UInt64,
         makeTrainer: @escaping @Sendable () throws(TrainingFailure) -> any FragmentTrainer,
         deliver: @escaping @Sendable (TrainingEvent) -> Void
     ) {
@@ -64,14 +67,17 @@ package final class TrainingThread: @unchecked Sendable {
         wake = .allocate(capacity: 1)
         pthread_mutex_init(mutex, nil)
         pthread_cond_init(wake, nil)
-        let start = Start(thread: self, progress: progress, bases: bases, makeTrainer: makeTrainer)
+        let start = Start(
+            thread: self, progress: progress, bases: bases, residuals: residuals, makeTrainer: makeTrainer)
         var thread = pthread_t()
         let status = pthread_create(
             &thread, nil,
             { argument in
                 guard let argument else { return nil }
                 let start = Unmanaged<Start>.fromOpaque(argument).takeRetainedValue()
-                start.thread.run(progress: start.progress, bases: start.bases, makeTrainer: start.makeTrainer)
+                start.thread.run(
+                    progress: start.progress, bases: start.bases, residuals: start.residuals,
+                    makeTrainer: start.makeTrainer)
                 return nil
             }, Unmanaged.passRetained(start).toOpaque())
         precondition(status == 0, "the system refused a thread (errno \(status))")
@@ -106,14 +112,16 @@ package final class TrainingThread: @unchecked Sendable {
     package func requestState() { change { $0.requests.append(.state) } }
 
     /// Applies a head once its step has come; replaces an application of the same fragment that has not happened yet.
-    package func apply(_ application: HeadApplication, head: FragmentHead) {
+    package func apply(_ application: HeadApplication, head: FragmentHead, settled: SettledResidual) {
         change { mailbox in
-            var pending = PendingApplication(application: application, head: head)
-            if let waiting = mailbox.applications[application.fragment]?.application {
+            var pending = PendingApplication(application: application, head: head, settled: settled)
+            if let waiting = mailbox.applications[application.fragment] {
                 // Neither an overwrite that was due nor a tile that was to be blended may be forgotten.
-                if waiting.overwrite { pending.application.overwrite = true }
-                let tiles = Set(waiting.blendedTiles).union(application.blendedTiles)
+                if waiting.application.overwrite { pending.application.overwrite = true }
+                let tiles = Set(waiting.application.blendedTiles).union(application.blendedTiles)
                 pending.application.blendedTiles = tiles.sorted()
+                pending.settled = waiting.settled
+                pending.settled.merge(settled)
             }
             mailbox.applications[application.fragment] = pending
         }
@@ -130,15 +138,17 @@ package final class TrainingThread: @unchecked Sendable {
         let thread: TrainingThread
         let progress: TrainingProgress
         let bases: [Digest]
+        let residuals: FragmentResiduals
         let makeTrainer: @Sendable () throws(TrainingFailure) -> any FragmentTrainer
 
         init(
-            thread: TrainingThread, progress: TrainingProgress, bases: [Digest],
+            thread: TrainingThread, progress: TrainingProgress, bases: [Digest], residuals: FragmentResiduals,
             makeTrainer: @escaping @Sendable () throws(TrainingFailure) -> any FragmentTrainer
         ) {
             self.thread = thread
             self.progress = progress
             self.bases = bases
+            self.residuals = residuals
             self.makeTrainer = makeTrainer
         }
     }
@@ -147,21 +157,29 @@ package final class TrainingThread: @unchecked Sendable {
 // What runs on the thread.
 extension TrainingThread {
     private func run(
-        progress: TrainingProgress, bases: [Digest],
+        progress: TrainingProgress, bases: [Digest], residuals: FragmentResiduals,
         makeTrainer: @Sendable () throws(TrainingFailure) -> any FragmentTrainer
     ) {
         var progress = progress
         var bases = bases
+        var residuals = residuals
         do throws(TrainingFailure) {
             let trainer = try makeTrainer()
             while let work = nextWork(step: progress.steps) {
                 for pending in work.applications {
                     perform(pending, on: trainer)
                     let application = pending.application
+                    if application.overwrite {
+                        residuals.reset(application.fragment)
+                    } else {
+                        residuals.settle(pending.settled, of: application.fragment)
+                    }
                     bases[application.fragment.value] = pending.head.digest
                     deliver(.applied(application.fragment, application.round, progress))
                 }
-                for request in work.requests { answer(request, from: trainer, progress: progress, bases: bases) }
+                for request in work.requests {
+                    answer(request, from: trainer, progress: progress, bases: bases, residuals: residuals)
+                }
                 guard work.trains else { continue }
                 let began = clock.now
                 let report = try trainer.step(committedTokens: work.committedTokens)
@@ -215,7 +233,8 @@ extension TrainingThread {
     }
 
     private func answer(
-        _ request: Request, from trainer: any FragmentTrainer, progress: TrainingProgress, bases: [Digest]
+        _ request: Request, from trainer: any FragmentTrainer, progress: TrainingProgress, bases: [Digest],
+        residuals: FragmentResiduals
     ) {
         switch request {
         case .snapshot(let fragment, let round):
@@ -223,9 +242,12 @@ extension TrainingThread {
                 count = trainer.parameterCount(of: fragment)
                 trainer.readFragment(fragment, into: UnsafeMutableBufferPointer(rebasing: values[..<count]))
             }
-            deliver(.snapshotTaken(fragment, round, values: values, progress, contributes: !trainer.isRamping))
+            deliver(
+                .snapshotTaken(
+                    fragment, round, live: values, residual: residuals[fragment], progress,
+                    contributes: !trainer.isRamping))
         case .state:
-            deliver(.state(trainer.saveState(), progress, bases: bases))
+            deliver(.state(trainer.saveState() + residuals.sections, progress, bases: bases))
         }
     }
 }

@@ -1,4 +1,5 @@
 package import Compression
+import OuterSync
 package import PeerNet
 internal import SwiftProtobuf
 
@@ -97,9 +98,9 @@ extension Charter {
         message.innerStepsPerRound = UInt32(clamping: innerStepsPerRound)
         message.overlapSteps = UInt32(clamping: overlapSteps)
         message.blendAlpha = blendAlpha
-        message.codec.family = codec.family.rawValue
-        message.codec.block = UInt32(clamping: codec.block)
-        message.codec.zstd = codec.zstd
+        message.codec = Self.message(encoding.contribution)
+        message.resultCodec = Self.message(encoding.result)
+        message.feedback = encoding.feedback
         message.tokenBudget = tokenBudget
         message.weightCap = weightCap
         switch admission {
@@ -114,13 +115,28 @@ extension Charter {
         return message
     }
 
+    private static func message(_ codec: Codec) -> WireCharterCodec {
+        var message = WireCharterCodec()
+        message.family = UInt32(codec.family)
+        message.level = UInt32(codec.level)
+        return message
+    }
+
+    private static func codec(_ wire: WireCharterCodec) -> Codec? {
+        guard let family = UInt8(exactly: wire.family), let level = UInt16(exactly: wire.level) else { return nil }
+        return Codec(family: family, level: level)
+    }
+
     private init(_ wire: WireCharter) throws(CharterError) {
         guard let founder = PeerID(publicKey: wire.founder) else { throw .field("founder is not a 32-byte key") }
         guard let tokenizer = Digest(bytes: wire.tokenizer) else { throw .field("tokenizer is not a 32-byte digest") }
         let heldOut = Digest(bytes: wire.heldOut)
         guard heldOut != nil || wire.heldOut.isEmpty else { throw .field("held-out file is not a 32-byte digest") }
         guard let rule = FragmentRule(rawValue: wire.fragmentRule) else { throw .field("unknown fragment rule") }
-        guard let family = Codec.Family(rawValue: wire.codec.family) else { throw .field("unknown codec family") }
+        guard let contribution = Self.codec(wire.codec), let result = Self.codec(wire.resultCodec) else {
+            throw .field("unknown codec")
+        }
+        guard wire.feedback >= 0, wire.feedback <= 1 else { throw .field("feedback must be in [0, 1]") }
         let admission = try Admission(wire)
         guard let aggregation = Aggregation(rawValue: wire.aggregation) else { throw .field("unknown aggregation") }
         let model = wire.model
@@ -142,7 +158,7 @@ extension Charter {
             outer: Outer(learningRate: wire.outer.learningRate, momentum: wire.outer.momentum), fragmentRule: rule,
             innerStepsPerRound: Int(wire.innerStepsPerRound), overlapSteps: Int(wire.overlapSteps),
             blendAlpha: wire.blendAlpha,
-            codec: Codec(family: family, block: Int(wire.codec.block), zstd: wire.codec.zstd),
+            encoding: PayloadEncoding(contribution: contribution, result: result, feedback: wire.feedback),
             tokenBudget: wire.tokenBudget, weightCap: wire.weightCap, admission: admission, aggregation: aggregation,
             heldOut: heldOut)
     }

@@ -1,3 +1,5 @@
+import OuterSync
+
 extension Charter {
     /// Refuses any field outside of the range in which the arithmetic that reads it is known to be safe.
     func validate() throws(CharterError) {
@@ -13,7 +15,7 @@ extension Charter {
             throw .field("overlap steps must be fewer than inner steps per round")
         }
         guard blendAlpha >= 0, blendAlpha < 1 else { throw .field("blend alpha must be in [0, 1)") }
-        guard codec.block == 256 else { throw .field("codec block must be 256") }
+        try Self.check("feedback", encoding.feedback, 0...1)
         try Self.check("token budget", tokenBudget, 1...Limits.shareMax)
         try Self.check("weight cap", weightCap, 1...1_000)
         if case .allowList(let peers) = admission {

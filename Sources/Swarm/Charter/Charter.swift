@@ -1,4 +1,5 @@
 package import Compression
+package import OuterSync
 package import PeerNet
 
 /// The immutable, signed description of a swarm; the digest of its signed bytes is the swarm id.
@@ -26,7 +27,7 @@ package struct Charter: Hashable, Sendable {
     /// alpha: the weight that the live value keeps when a head is blended in, in [0, 1).
     package var blendAlpha: Float
     /// How contributions and results are encoded.
-    package var codec: Codec
+    package var encoding: PayloadEncoding
     /// The branch's committed tokens at which training ends.
     package var tokenBudget: UInt64
     /// A contribution's coefficient is at most this many times the commit's median.
@@ -140,29 +141,6 @@ package struct Charter: Hashable, Sendable {
         case stridedThrees = 1
     }
 
-    /// How tensors are encoded.
-    package struct Codec: Hashable, Sendable {
-        /// The family.
-        package var family: Family
-        /// Values that share one scale.
-        package var block: Int
-        /// Whether zstd follows.
-        package var zstd: Bool
-
-        /// A codec family.
-        package enum Family: UInt32, Hashable, Sendable {
-            /// One sign bit and three exponent bits.
-            case e3m0 = 1
-        }
-
-        /// Wraps the fields; ranges are checked by `Charter.sealed`.
-        package init(family: Family, block: Int, zstd: Bool) {
-            self.family = family
-            self.block = block
-            self.zstd = zstd
-        }
-    }
-
     /// Who may join a swarm.
     package enum Admission: Hashable, Sendable {
         /// Whoever has the invite.
@@ -185,7 +163,8 @@ package struct Charter: Hashable, Sendable {
     /// Wraps the fields; ranges are checked by `sealed`.
     package init(
         name: String, founder: PeerID, model: Model, tokenizer: Digest, seed: UInt64, inner: Inner, outer: Outer,
-        fragmentRule: FragmentRule, innerStepsPerRound: Int, overlapSteps: Int, blendAlpha: Float, codec: Codec,
+        fragmentRule: FragmentRule, innerStepsPerRound: Int, overlapSteps: Int, blendAlpha: Float,
+        encoding: PayloadEncoding,
         tokenBudget: UInt64, weightCap: Float = 4, admission: Admission = .open, aggregation: Aggregation = .mean,
         heldOut: Digest? = nil
     ) {
@@ -200,7 +179,7 @@ package struct Charter: Hashable, Sendable {
         self.innerStepsPerRound = innerStepsPerRound
         self.overlapSteps = overlapSteps
         self.blendAlpha = blendAlpha
-        self.codec = codec
+        self.encoding = encoding
         self.tokenBudget = tokenBudget
         self.weightCap = weightCap
         self.admission = admission

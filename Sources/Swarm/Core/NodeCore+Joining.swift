@@ -117,7 +117,7 @@ extension NodeCore {
     mutating func snapshotTaken(_ fragment: FragmentIndex, _ index: RoundIndex, _ taken: TrainingProgress?) {
         guard has(fragment), let round = fragments[fragment.value].round, round.index == index,
             round.snapshot == .requested
-        else { return out.append(.releaseSnapshot(fragment, index)) }
+        else { return out.append(.releaseSnapshot(fragment, index, committed: [])) }
         let start = fragments[fragment.value].live.shareStart
         if let taken, taken.tokens > start.tokens, taken.steps > start.steps {
             let share = TrainingShare(
@@ -126,7 +126,7 @@ extension NodeCore {
             fragments[fragment.value].round?.snapshot = .taken(share, at: taken)
         } else {
             fragments[fragment.value].round?.snapshot = .unavailable
-            if taken != nil { out.append(.releaseSnapshot(fragment, index)) }
+            if taken != nil { out.append(.releaseSnapshot(fragment, index, committed: [])) }
         }
         join(fragment)
     }

@@ -147,7 +147,10 @@ extension NodeCore {
             switch round.snapshot {
             case .taken(_, let at):
                 outcome.snapshot = at
-                out.append(.releaseSnapshot(fragment, round.index))
+                out.append(
+                    .releaseSnapshot(
+                        fragment, round.index,
+                        committed: mine.map { committed(round.contributor, final.value, $0) } ?? []))
             case .requested: break  // released when it comes
             case .none, .waiting, .unavailable: break
             }
@@ -161,6 +164,17 @@ extension NodeCore {
             }
         }
         trimPayloads(fragment, final.value.round)
+    }
+
+    /// The contributions of the member at `position` that a final commit counts.
+    private func committed(_ contributor: Contributor, _ value: CommitValue, _ position: Int) -> [Digest] {
+        let tileCount = fragments[value.fragment.value].shape.tileCount
+        let ownership = Ownership(value.members, fragment: value.fragment, tileCount: tileCount)
+        return value.payloads.filter { $0.contributors.contains(position) }.compactMap { payload in
+            contributor.blob(
+                for: Contributor.Target(
+                    owner: value.members[payload.owner].peer, tiles: ownership.tiles(of: payload.owner)))?.digest
+        }
     }
 
     /// Drops the payloads of a round that its final commit does not name.

@@ -136,7 +136,8 @@ extension NodeCore {
         /// copy the live fragment, keep it under (fragment, round), answer `.snapshotTaken`.
         case takeSnapshot(FragmentIndex, RoundIndex)
         /// Forget the copy.
-        case releaseSnapshot(FragmentIndex, RoundIndex)
+        /// `committed` are this node's contributions that the final commit counts: what their encoding left over is settled.
+        case releaseSnapshot(FragmentIndex, RoundIndex, committed: [Digest])
         /// Apply a head to the live model at a step boundary, answer `.applied`. A later application of the same
         /// fragment replaces one that has not happened yet. After `.stopTraining` it happens at once, whatever
         /// `notBeforeStep` says.

@@ -1017,6 +1017,7 @@ nonisolated struct WireCharter: @unchecked Sendable {
     set {_uniqueStorage()._blendAlpha = newValue}
   }
 
+  /// How contributions are encoded.
   var codec: WireCharterCodec {
     get {_storage._codec ?? WireCharterCodec()}
     set {_uniqueStorage()._codec = newValue}
@@ -1057,6 +1058,22 @@ nonisolated struct WireCharter: @unchecked Sendable {
   var allowed: [Data] {
     get {_storage._allowed}
     set {_uniqueStorage()._allowed = newValue}
+  }
+
+  /// How an owner encodes the mean.
+  var resultCodec: WireCharterCodec {
+    get {_storage._resultCodec ?? WireCharterCodec()}
+    set {_uniqueStorage()._resultCodec = newValue}
+  }
+  /// Returns true if `resultCodec` has been explicitly set.
+  var hasResultCodec: Bool {_storage._resultCodec != nil}
+  /// Clears the value of `resultCodec`. Subsequent reads from it will return its default value.
+  mutating func clearResultCodec() {_uniqueStorage()._resultCodec = nil}
+
+  /// Decay of the contributors' error feedback, in [0, 1]; 0: none.
+  var feedback: Float {
+    get {_storage._feedback}
+    set {_uniqueStorage()._feedback = newValue}
   }
 
   var unknownFields = SwiftProtobuf.UnknownStorage()
@@ -1140,17 +1157,15 @@ nonisolated struct WireCharterOuter: Sendable {
   init() {}
 }
 
+/// A codec as payload headers name it (protocols/payload.md).
 nonisolated struct WireCharterCodec: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
-  /// 1: E3M0.
   var family: UInt32 = 0
 
-  var block: UInt32 = 0
-
-  var zstd: Bool = false
+  var level: UInt32 = 0
 
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -3115,7 +3130,7 @@ nonisolated extension WireSignedCharter: SwiftProtobuf.Message, SwiftProtobuf._M
 
 nonisolated extension WireCharter: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".Charter"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}version\0\u{1}name\0\u{1}founder\0\u{1}model\0\u{1}tokenizer\0\u{1}seed\0\u{1}inner\0\u{1}outer\0\u{3}fragment_rule\0\u{3}inner_steps_per_round\0\u{3}overlap_steps\0\u{3}blend_alpha\0\u{1}codec\0\u{3}token_budget\0\u{3}weight_cap\0\u{1}admission\0\u{1}aggregation\0\u{3}held_out\0\u{1}allowed\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}version\0\u{1}name\0\u{1}founder\0\u{1}model\0\u{1}tokenizer\0\u{1}seed\0\u{1}inner\0\u{1}outer\0\u{3}fragment_rule\0\u{3}inner_steps_per_round\0\u{3}overlap_steps\0\u{3}blend_alpha\0\u{1}codec\0\u{3}token_budget\0\u{3}weight_cap\0\u{1}admission\0\u{1}aggregation\0\u{3}held_out\0\u{1}allowed\0\u{3}result_codec\0\u{1}feedback\0")
 
   fileprivate class _StorageClass {
     var _version: UInt32 = 0
@@ -3137,6 +3152,8 @@ nonisolated extension WireCharter: SwiftProtobuf.Message, SwiftProtobuf._Message
     var _aggregation: UInt32 = 0
     var _heldOut: Data = Data()
     var _allowed: [Data] = []
+    var _resultCodec: WireCharterCodec? = nil
+    var _feedback: Float = 0
 
       // This property is used as the initial default value for new instances of the type.
       // The type itself is protecting the reference to its storage via CoW semantics.
@@ -3166,6 +3183,8 @@ nonisolated extension WireCharter: SwiftProtobuf.Message, SwiftProtobuf._Message
       _aggregation = source._aggregation
       _heldOut = source._heldOut
       _allowed = source._allowed
+      _resultCodec = source._resultCodec
+      _feedback = source._feedback
     }
   }
 
@@ -3203,6 +3222,8 @@ nonisolated extension WireCharter: SwiftProtobuf.Message, SwiftProtobuf._Message
         case 17: try { try decoder.decodeSingularUInt32Field(value: &_storage._aggregation) }()
         case 18: try { try decoder.decodeSingularBytesField(value: &_storage._heldOut) }()
         case 19: try { try decoder.decodeRepeatedBytesField(value: &_storage._allowed) }()
+        case 20: try { try decoder.decodeSingularMessageField(value: &_storage._resultCodec) }()
+        case 21: try { try decoder.decodeSingularFloatField(value: &_storage._feedback) }()
         default: break
         }
       }
@@ -3272,6 +3293,12 @@ nonisolated extension WireCharter: SwiftProtobuf.Message, SwiftProtobuf._Message
       if !_storage._allowed.isEmpty {
         try visitor.visitRepeatedBytesField(value: _storage._allowed, fieldNumber: 19)
       }
+      try { if let v = _storage._resultCodec {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 20)
+      } }()
+      if _storage._feedback.bitPattern != 0 {
+        try visitor.visitSingularFloatField(value: _storage._feedback, fieldNumber: 21)
+      }
     }
     try unknownFields.traverse(visitor: &visitor)
   }
@@ -3300,6 +3327,8 @@ nonisolated extension WireCharter: SwiftProtobuf.Message, SwiftProtobuf._Message
         if _storage._aggregation != rhs_storage._aggregation {return false}
         if _storage._heldOut != rhs_storage._heldOut {return false}
         if _storage._allowed != rhs_storage._allowed {return false}
+        if _storage._resultCodec != rhs_storage._resultCodec {return false}
+        if _storage._feedback != rhs_storage._feedback {return false}
         return true
       }
       if !storagesAreEqual {return false}
@@ -3496,7 +3525,7 @@ nonisolated extension WireCharterOuter: SwiftProtobuf.Message, SwiftProtobuf._Me
 
 nonisolated extension WireCharterCodec: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".CharterCodec"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}family\0\u{1}block\0\u{1}zstd\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}family\0\u{1}level\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -3505,8 +3534,7 @@ nonisolated extension WireCharterCodec: SwiftProtobuf.Message, SwiftProtobuf._Me
       // enabled. https://github.com/apple/swift-protobuf/issues/1034
       switch fieldNumber {
       case 1: try { try decoder.decodeSingularUInt32Field(value: &self.family) }()
-      case 2: try { try decoder.decodeSingularUInt32Field(value: &self.block) }()
-      case 3: try { try decoder.decodeSingularBoolField(value: &self.zstd) }()
+      case 2: try { try decoder.decodeSingularUInt32Field(value: &self.level) }()
       default: break
       }
     }
@@ -3516,19 +3544,15 @@ nonisolated extension WireCharterCodec: SwiftProtobuf.Message, SwiftProtobuf._Me
     if self.family != 0 {
       try visitor.visitSingularUInt32Field(value: self.family, fieldNumber: 1)
     }
-    if self.block != 0 {
-      try visitor.visitSingularUInt32Field(value: self.block, fieldNumber: 2)
-    }
-    if self.zstd != false {
-      try visitor.visitSingularBoolField(value: self.zstd, fieldNumber: 3)
+    if self.level != 0 {
+      try visitor.visitSingularUInt32Field(value: self.level, fieldNumber: 2)
     }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   static func ==(lhs: WireCharterCodec, rhs: WireCharterCodec) -> Bool {
     if lhs.family != rhs.family {return false}
-    if lhs.block != rhs.block {return false}
-    if lhs.zstd != rhs.zstd {return false}
+    if lhs.level != rhs.level {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -1,0 +1,48 @@
+package import OuterSync
+
+/// What encoding has left over of every fragment, kept with the live values: both move at the same step boundary and are
+/// saved as one.
+package struct FragmentResiduals: Sendable {
+    private let layout: FragmentLayout
+    /// Per fragment [parameterCount] float32; all empty without error feedback.
+    private var values: [[Float]]
+
+    private static func name(_ index: Int) -> String { "residual.\(index)" }
+
+    /// Starts at 0, or with what a local snapshot holds.
+    ///
+    /// - Parameter isUsed: whether the swarm has error feedback.
+    package init(layout: FragmentLayout, isUsed: Bool, saved: [TrainerStateSection] = []) {
+        self.layout = layout
+        values = layout.fragments.map { fragment in
+            guard isUsed else { return [] }
+            let name = Self.name(fragment.index.value)
+            guard let bytes = saved.first(where: { $0.name == name })?.bytes, bytes.count == 4 * fragment.parameterCount
+            else { return [Float](repeating: 0, count: fragment.parameterCount) }
+            return bytes.withUnsafeBytes { raw in
+                (0..<fragment.parameterCount).map { raw.loadUnaligned(fromByteOffset: 4 * $0, as: Float.self) }
+            }
+        }
+    }
+
+    /// A fragment's residual; empty without error feedback.
+    package subscript(_ fragment: FragmentIndex) -> [Float] { values[fragment.value] }
+
+    /// Takes over what a commit has settled.
+    package mutating func settle(_ settled: SettledResidual, of fragment: FragmentIndex) {
+        guard !values[fragment.value].isEmpty else { return }
+        settled.write(into: &values[fragment.value], of: layout.fragments[fragment.value])
+    }
+
+    /// Forgets a fragment's residual: its live value was overwritten.
+    package mutating func reset(_ fragment: FragmentIndex) {
+        values[fragment.value] = [Float](repeating: 0, count: values[fragment.value].count)
+    }
+
+    /// The state's sections for the local snapshot.
+    package var sections: [TrainerStateSection] {
+        values.enumerated().filter { !$0.element.isEmpty }.map { index, values in
+            TrainerStateSection(name: Self.name(index), bytes: values.withUnsafeBytes { Array($0) })
+        }
+    }
+}
