@@ -108,7 +108,7 @@ let package = Package(
         tests("LanguageModel", ["Numerics"]),
         tests("Checkpoint", ["LanguageModel", "JSONText", "Numerics", "Tokenizing"]),
         tests("Compression", ["FuzzSupport", "NumericsBaseline", "NumericsV3", "NumericsV4", "CVector"]),
-        tests("OuterSync", ["Compression", "NumericsBaseline", "NumericsV3", "NumericsV4", "CVector"]),
+        tests("OuterSync", ["Compression", "FuzzSupport", "NumericsBaseline", "NumericsV3", "NumericsV4", "CVector"]),
         tests("Lab", ["Compression", "Corpus", "JSONText", "LanguageModel", "OuterSync", "Tokenizing"]),
         tests("Experts", ["Checkpoint", "LanguageModel", "Numerics", "Tokenizing"]), tests("PeerNet", ["FuzzSupport"]),
         tests("Swarm", ["Compression", "FuzzSupport", "OuterSync", "PeerNet"]), tests("Transport", ["PeerNet"]),

@@ -7,7 +7,7 @@ struct BenchCommand: AsyncParsableCommand {
         commandName: "bench", abstract: "Measure this machine.",
         subcommands: [
             BenchTrainCommand.self, BenchGemmCommand.self, BenchGenerateCommand.self, BenchTokenizerCommand.self,
-            BenchNetCommand.self, BenchIdleCommand.self, BenchBlobCommand.self,
+            BenchNetCommand.self, BenchIdleCommand.self, BenchBlobCommand.self, BenchCodecCommand.self,
         ])
 }
 

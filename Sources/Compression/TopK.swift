@@ -12,7 +12,7 @@ struct TopK {
     /// The two magnitudes.
     private static let headerByteCount = 8
     /// Rounds after which the search for the two magnitudes ends.
-    private static let roundsMax = 12
+    private static let roundsMax = 6
 
     init(kept: UInt16) {
         precondition((2...1024).contains(kept) && kept % 2 == 0, "an even number of 2 to 1024 values is kept")

@@ -55,8 +55,8 @@ import Testing
     func valuesOutsideTheRangeAreRefusedByPlace(place: Int, value: Float) {
         var values = [Float](repeating: 0.5, count: 300)
         values[place] = value
-        for codec in Codec.allCases {
-            #expect(throws: CodecError.outOfRange(valueIndex: place)) { try codec.encode(values) }
+        for codec in Codec.samples {
+            #expect(throws: CodecError.outOfRange(valueIndex: place), "\(codec)") { try codec.encode(values) }
         }
     }
 
@@ -70,7 +70,7 @@ import Testing
 
     @Test func everyWrongSizeIsRefused() throws {
         let values = [Float](repeating: 0.5, count: 300)
-        for codec in Codec.allCases {
+        for codec in Codec.samples {
             let bytes = try codec.encode(values)
             for count in 0...bytes.count + 3 where count != bytes.count {
                 let cut =
@@ -108,44 +108,5 @@ import Testing
     @Test func rawValuesThatAreNotFiniteAreRefusedOnArrival() {
         let bytes: [UInt8] = [0, 0, 0, 0, 0, 0, 0xC0, 0x7F]
         #expect(throws: CodecError.outOfRange(valueIndex: 1)) { try Codec.float32.decode(bytes, count: 2) }
-    }
-}
-
-@Suite struct CodecErrorTests {
-    private static let count = 1 << 20
-
-    private static func draw(_ distribution: String) -> [Float] {
-        var random = SplitMix(2026)
-        return (0..<count).map { _ in
-            switch distribution {
-            case "gaussian": return Float(random.normalPair().0)
-            case "laplace":
-                let uniform = random.uniform() - 0.5
-                let tail = -(1 - 2 * uniform.magnitude).logarithm
-                return Float(uniform < 0 ? -tail : tail)
-            default:
-                let (value, first) = random.normalPair()
-                let (second, third) = random.normalPair()
-                return Float(value / ((first * first + second * second + third * third) / 3).squareRoot())
-            }
-        }
-    }
-
-    /// Relative L2 errors of 2^20 samples, as another implementation (numpy) measured them.
-    @Test(arguments: [("gaussian", 0.195), ("laplace", 0.190), ("student", 0.171)])
-    func relativeErrorsMatchTheGoldenOnesWithinThreePercent(distribution: String, expected: Double) throws {
-        let values = Self.draw(distribution)
-        let bytes = try Codec.e3m0.encode(values)
-        #expect(Double(bytes.count) * 8 / Double(values.count) == 4.125)
-        let decoded = try Codec.e3m0.decode(bytes, count: values.count)
-        var error = 0.0
-        var norm = 0.0
-        for index in 0..<values.count {
-            let difference = Double(decoded[index]) - Double(values[index])
-            error += difference * difference
-            norm += Double(values[index]) * Double(values[index])
-        }
-        let relative = (error / norm).squareRoot()
-        #expect(relative > 0.97 * expected && relative < 1.03 * expected)
     }
 }

@@ -23,21 +23,57 @@ struct SplitMix: RandomNumberGenerator {
 }
 
 extension Codec {
-    func encode(_ values: [Float]) throws -> [UInt8] {
-        var bytes = [UInt8](repeating: 0xAA, count: byteCount(ofValues: values.count))
+    /// Every family, with its lowest, its usual and its highest levels.
+    static let samples: [Codec] =
+        [.float32, .float16, .e3m0] + (1...8).map { .uniform(bits: $0) }
+        + [.statistical(bits: 2), .statistical(bits: 4), .topK(kept: 2), .topK(kept: 64), .topK(kept: 1024)]
+        + [.lowRank(rank: 1), .lowRank(rank: 4), .lowRank(rank: 64)]
+
+    func encode(_ values: [Float], columns: Int? = nil, bins: StatisticalBins = .lloyd) throws -> [UInt8] {
+        var memory = EncoderMemory()
+        return try encode(values, columns: columns, bins: bins, memory: &memory)
+    }
+
+    func encode(
+        _ values: [Float], columns: Int? = nil, bins: StatisticalBins = .lloyd, memory: inout EncoderMemory
+    ) throws -> [UInt8] {
+        let shape = TileShape(count: values.count, columns: columns)
+        var bytes = [UInt8](repeating: 0xAA, count: byteCount(of: shape))
         try values.withUnsafeBufferPointer { values in
-            try bytes.withUnsafeMutableBytes { try encode(values, into: $0) }
+            try bytes.withUnsafeMutableBytes { bytes in
+                try encode(values, shape: shape, bins: bins, memory: &memory, into: bytes)
+            }
         }
         return bytes
     }
 
-    func decode(_ bytes: [UInt8], count: Int) throws -> [Float] {
+    func decode(_ bytes: [UInt8], count: Int, columns: Int? = nil) throws -> [Float] {
         var values = [Float](repeating: .nan, count: count)
         try bytes.withUnsafeBytes { bytes in
-            try values.withUnsafeMutableBufferPointer { try decode(bytes, into: $0) }
+            try values.withUnsafeMutableBufferPointer { values in
+                try decode(bytes, shape: TileShape(count: count, columns: columns), into: values)
+            }
         }
         return values
     }
+}
+
+/// Seeded standard normal values.
+func gaussian(_ seed: UInt64, _ count: Int, scale: Float = 1) -> [Float] {
+    var random = SplitMix(seed)
+    return (0..<count).map { _ in Float(random.normalPair().0) * scale }
+}
+
+/// The norm of the difference over the norm of the first.
+func relativeError(_ values: [Float], _ others: [Float]) -> Double {
+    var error = 0.0
+    var norm = 0.0
+    for (value, other) in zip(values, others) {
+        let difference = Double(other) - Double(value)
+        error += difference * difference
+        norm += Double(value) * Double(value)
+    }
+    return (error / norm).squareRoot()
 }
 
 /// The obvious E3M0: each value becomes the nearest of the fifteen levels, the larger of two equally near ones.

@@ -155,7 +155,8 @@ import Testing
         let (bytes, description, fragment) = try Self.bundle()
         #expect(Self.decodes(bytes, description, fragment)?.count == 700)
         let others: [(inout PayloadDescription) -> Void] = [
-            { $0.kind = .result }, { $0.codec = .float32 }, { $0.fragment = FragmentIndex(1) },
+            { $0.kind = .result }, { $0.codecs = [.float32, .float32] }, { $0.codecs = [.e3m0, .float32] },
+            { $0.codecs = [.e3m0] }, { $0.fragment = FragmentIndex(1) },
             { $0.base = Digest(hashing: [2]) }, { $0.tiles = [TileIndex(1)] },
             { $0.tiles = [TileIndex(1), TileIndex(0)] },
             { $0.tiles = [TileIndex(0), TileIndex(2)] },

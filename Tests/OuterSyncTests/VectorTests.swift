@@ -7,7 +7,7 @@ import OuterSync
 import Testing
 
 /// protocols/vectors/payload.txt, which payload.py beside it made without any of this code.
-private struct Vectors {
+struct Vectors {
     private var entries: [String: String] = [:]
 
     init(file: String = #filePath) throws {
