@@ -1,5 +1,4 @@
 import Compression
-import FuzzSupport
 import Testing
 
 /// The entropy stage's form for messages with index sections.
@@ -143,22 +142,5 @@ import Testing
             try EntropyStage.unpack(
                 [2] + far + besides, rawByteCount: larger.bytes.count, indexSections: larger.sections)
         }
-    }
-
-    @Test func packedBytesFromAnywhereAreSurvived() throws {
-        let (raw, sections, _) = IndexGapsTests.message(tiles: 1, chunks: 16, kept: 64, seed: 12)
-        let samples = [
-            EntropyStage.pack(raw, indexSections: sections), EntropyStage.pack(raw), [0] + raw,
-            EntropyStage.pack([UInt8](repeating: 0, count: raw.count)),
-        ]
-        var fuzzer = Fuzzer(seed: 78)
-        let accepted = fuzzer.run("EntropyStage", samples) { packed in
-            guard
-                let unpacked = try? EntropyStage.unpack(packed, rawByteCount: raw.count, indexSections: sections)
-            else { return false }
-            #expect(unpacked.count == raw.count)
-            return true
-        }
-        #expect(accepted > 0)
     }
 }

@@ -69,9 +69,6 @@ struct AllotmentProgramme: ~Copyable {
         }
     }
 
-    /// The least value of all layers for each bucket.
-    var totals: ArraySlice<Double> { rows[(rows.count - buckets - 1)...] }
-
     /// The smallest of `bucketRange` with the least value, or nil where all are infinite.
     func bestBucket(in bucketRange: ClosedRange<Int>) -> Int? {
         let start = rows.count - buckets - 1
