@@ -1,3 +1,4 @@
+import Compression
 package import OuterSync
 
 /// One whole experiment: who takes part, on what network and model, and what goes wrong when.
