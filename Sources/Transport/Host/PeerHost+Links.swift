@@ -96,7 +96,7 @@ extension PeerHost {
 
     /// Deals with what happened on a link, then sees to its output and timer.
     func update(_ link: Link) {
-        for event in link.connection.takeEvents() { handle(event, on: link) }
+        handleEvents(of: link)
         scheduleFlush(link)
         guard link.closeReason == nil, let deadline = link.connection.nextDeadline else { return }
         // A timer that fires too early costs less than one that is moved with every byte.
@@ -119,7 +119,7 @@ extension PeerHost {
         case .local(let text): link.connection.close(text)
         default: link.connection.transportEnded(reason.description)
         }
-        for event in link.connection.takeEvents() { handle(event, on: link) }
+        handleEvents(of: link)
     }
 
     /// The connection's state machine has ended: tell everyone, then let the last bytes out.
@@ -253,7 +253,16 @@ extension PeerHost {
 
     // MARK: Events of a connection
 
-    func handle(_ event: Connection.Event, on link: Link) {
+    /// Handles what happened on a link, up to its end. One event may make this host close the link while those that came
+    /// with it wait their turn: a stream taken up then would never be told that its connection is gone.
+    func handleEvents(of link: Link) {
+        for event in link.connection.takeEvents() {
+            guard link.closeReason == nil else { return }
+            handle(event, on: link)
+        }
+    }
+
+    private func handle(_ event: Connection.Event, on link: Link) {
         switch event {
         case .secured(let peer): linkSecured(link, peer)
         case .identified(let record):

@@ -49,7 +49,7 @@ extension PeerHost {
     }
 
     func acceptSession(_ stream: StreamID, bytesMax: Int, handler: @escaping SessionHandler, on link: Link) {
-        guard let peer = link.peer, state == .running,
+        guard let peer = link.peer, link.closeReason == nil, state == .running,
             max(link.servedStreams.count, link.answering) < limits.servedRequestsMax
         else { return link.connection.reset(stream) }
         link.servedStreams.insert(stream)
@@ -213,6 +213,13 @@ extension PeerHost {
     func abandonLateSessions(at now: Moment) {
         for (id, session) in sessions where session.deadline <= now && session.failure == nil {
             failSession(id, .tooLate)
+        }
+    }
+
+    /// Wakes everybody who waits in a session, as the last thing before their tasks are awaited: a wait ignores cancellation.
+    func failAllSessions() {
+        for (_, session) in sessions.sorted(by: { $0.key < $1.key }) {
+            fail(session, .disconnected(Self.stopping.description))
         }
     }
 

@@ -164,6 +164,7 @@ package actor PeerHost {
         for dial in runningDials.values.sorted(by: { $0.id < $1.id }) { cancel(dial) }
         for handle in connecting.values { handle.close() }
         for link in links.values.sorted(by: { $0.id < $1.id }) { close(link, .local("this node is stopping")) }
+        failAllSessions()
         while let (id, task) = tasks.first {
             await task.value
             tasks[id] = nil
