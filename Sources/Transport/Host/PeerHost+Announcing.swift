@@ -21,6 +21,13 @@ extension PeerHost {
         guard usable != advertised else { return }
         advertised = usable
         isAnnouncementDue = true
+        addressesChanged(at: Loop.now)
+    }
+
+    /// Hands the addresses to those protocols that tell them apart from identify.
+    private func addressesChanged(at now: Moment) {
+        kademlia?.machine.setAddresses(announcedAddresses(), at: now)
+        driveKademlia()
     }
 
     /// What identify tells, apart from the protocols.
@@ -102,6 +109,7 @@ extension PeerHost {
         guard found != announced else { return }
         isAnnouncementDue = !announced.isEmpty
         announced = found
+        addressesChanged(at: now)
     }
 
     /// Addresses of this machine's interfaces; of each family, loopback only if there is no other.
