@@ -75,6 +75,25 @@ struct ParallelTests {
         #expect(await scene.end())
     }
 
+    @Test func anAdditionalOneThatBecameTheFirstIsGoneWhenItEnds() async throws {
+        let (giver, taker) = (makeHost(1), makeHost(2))
+        try await join(taker, giver)
+        let peer = giver.peerID
+        _ = await taker.connected()
+        let address = try #require(await taker.peers().first?.remoteAddress)
+        // The first connection goes while the additional one is being authenticated.
+        let promoted = await taker.dialAgain(address, of: peer, asParallel: true, cuttingFirst: true)
+        #expect(await taker.connected() == peer)
+        // A third one supersedes it.
+        let newest = await taker.dialAgain(address, of: peer, asParallel: false)
+        #expect(promoted && newest)
+        await taker.dropRetiring(of: peer)
+        #expect(await taker.connections(of: peer) == 1)
+        await taker.dropFirstLink(of: peer)
+        #expect(await taker.connections(of: peer) == 0)
+        #expect(await stop(giver, taker))
+    }
+
     @Test func anAnnouncementIsGrantedUpToTheLimit() async throws {
         let scene = try await Scene(bytesPerSecond: 10_000_000)
         let (giver, taker) = (scene.giver, scene.taker)
@@ -90,6 +109,29 @@ extension PeerHost {
 
     /// All connections to a peer.
     func connections(of peer: PeerID) -> Int { entries[peer]?.links.count ?? 0 }
+
+    /// Opens one more connection to a connected peer; returns whether it was authenticated.
+    func dialAgain(
+        _ address: Multiaddr, of peer: PeerID, asParallel: Bool, cuttingFirst: Bool = false
+    ) async -> Bool {
+        guard let target = SocketAddress(address), let handle = makeHandle() else { return false }
+        return await withCheckedContinuation { continuation in
+            handle.connect(to: target) { _ in
+                let link = self.startLink(
+                    handle, id: self.newID(), address: address, expectedPeer: peer, isOutbound: true)
+                link.isParallel = asParallel
+                link.onSecured = { result in
+                    continuation.resume(returning: (try? result.get()) != nil)
+                }
+                if cuttingFirst { self.dropFirstLink(of: peer) }
+            }
+        }
+    }
+
+    /// Breaks the connections that another one superseded.
+    func dropRetiring(of peer: PeerID) {
+        for link in entries[peer]?.retiring ?? [] { close(link, .transportEnded("cut by the test")) }
+    }
 
     /// Breaks the first connection to a peer, as a network would.
     func dropFirstLink(of peer: PeerID) {

@@ -170,6 +170,8 @@ extension PeerHost {
                 entry.retiring.append(link)
             }
         } else {
+            // Even if it was dialed as an additional one: the first may have gone meanwhile.
+            link.isParallel = false
             entries[peer] = PeerEntry(id: peer, link: link)
             emit(.connected(peer, addresses: link.isOutbound ? [link.remoteAddress] : []))
         }
@@ -217,9 +219,11 @@ extension PeerHost {
 
     private func peerLostLink(_ peer: PeerID, _ link: Link, _ reason: CloseReason) {
         guard let entry = entries[peer] else { return }
-        if link.isParallel, entry.link !== link { return parallelLost(link, of: entry) }
         entry.retiring.removeAll { $0 === link }
-        guard entry.link === link else { return }
+        guard entry.link === link else {
+            if link.isParallel { parallelLost(link, of: entry) }
+            return
+        }
         entry.messageStreams = [:]
         if let other = entry.retiring.popLast() {
             other.retiredAt = nil
