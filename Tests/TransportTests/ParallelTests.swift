@@ -1,6 +1,6 @@
-import PeerNet
 import Testing
 
+@testable import PeerNet
 @testable import Transport
 
 @Suite("Several connections to one peer", .serialized, .timeLimit(.minutes(1)))
@@ -94,6 +94,33 @@ struct ParallelTests {
         #expect(await stop(giver, taker))
     }
 
+    @Test func aSocketThatCannotBeReadIsAFailedTrial() async throws {
+        let (giver, taker) = (makeHost(1), makeHost(2))
+        try await join(taker, giver)
+        await taker.tryUnconnectedSocket(with: giver.peerID)
+        #expect(await taker.isTryingParallel(giver.peerID) == false)
+        #expect(await taker.peers().count == 1)
+        #expect(await stop(giver, taker))
+    }
+
+    @Test func aTrialEndsBeforeItsAnnouncementDoes() async throws {
+        let (giver, taker) = (makeHost(1), makeHost(2))
+        try await join(taker, giver)
+        // The one place in the listener's queue is taken, so that the system answers nobody else.
+        let listener = try RawListener(backlog: 0)
+        defer { listener.close() }
+        let address = try Multiaddr("/ip4/127.0.0.1/tcp/\(listener.port)")
+        let first = try RawSocket(to: address)
+        defer { first.close() }
+        await taker.tryParallel(at: address, with: giver.peerID)
+        await taker.abandonLateParallelDials(at: Loop.now)
+        #expect(await taker.connectingCount == 1)
+        await taker.abandonLateParallelDials(at: Loop.now + .seconds(10))
+        while await taker.isTryingParallel(giver.peerID) { await Task.yield() }
+        #expect(await taker.connectingCount == 0)
+        #expect(await stop(giver, taker))
+    }
+
     @Test func anAnnouncementIsGrantedUpToTheLimit() async throws {
         let scene = try await Scene(bytesPerSecond: 10_000_000)
         let (giver, taker) = (scene.giver, scene.taker)
@@ -109,6 +136,38 @@ extension PeerHost {
 
     /// All connections to a peer.
     func connections(of peer: PeerID) -> Int { entries[peer]?.links.count ?? 0 }
+
+    /// Whether a trial of one more connection has not come to its end.
+    func isTryingParallel(_ peer: PeerID) -> Bool {
+        if case .opening? = entries[peer]?.tuner?.phase { true } else { false }
+    }
+
+    var connectingCount: Int { connecting.count }
+
+    /// Lets the tuner of a peer ask for one more connection.
+    private func askForOneMore(_ peer: PeerID) {
+        var tuner = ParallelTuner()
+        for step in 0..<2 {
+            _ = tuner.sample(
+                bytes: 1, isBusy: true, roundTrip: .milliseconds(20), at: Loop.now + .seconds(10 * step))
+        }
+        entries[peer]?.tuner = tuner
+        precondition(isTryingParallel(peer))
+    }
+
+    /// A trial whose socket breaks at once.
+    func tryUnconnectedSocket(with peer: PeerID) {
+        askForOneMore(peer)
+        if let handle = makeHandle(), let address = entries[peer]?.link.remoteAddress {
+            authenticateParallel(handle, address, of: peer)
+        }
+    }
+
+    /// A trial at an address.
+    func tryParallel(at address: Multiaddr, with peer: PeerID) {
+        askForOneMore(peer)
+        if let target = SocketAddress(address) { dialParallel(target, address, of: peer) }
+    }
 
     /// Opens one more connection to a connected peer; returns whether it was authenticated.
     func dialAgain(

@@ -31,7 +31,7 @@ package struct ParallelTuner: Sendable {
         package init() {}
     }
 
-    private enum Phase: Sendable {
+    enum Phase: Hashable, Sendable {
         /// Measuring what the present connections carry.
         case measuring
         /// A connection was asked for.
@@ -45,7 +45,7 @@ package struct ParallelTuner: Sendable {
     }
 
     private let limits: Limits
-    private var phase = Phase.measuring
+    private(set) var phase = Phase.measuring
     private var periodStart: Moment?
     private var periodBytes = 0
     private var busyAt: Moment?

@@ -11,6 +11,8 @@ extension PeerHost {
     private static let largeResponseBytes = 64 << 10
     /// From the announcement to the connection.
     private static let announcementTime: Duration = .seconds(30)
+    /// Of that, from the dial to the connected socket; authentication has 15 s of its own.
+    private static let parallelConnectTimeout: Duration = .seconds(10)
 
     /// Serves announcements. Called at the start.
     func serveParallel() {
@@ -103,31 +105,48 @@ extension PeerHost {
         }
     }
 
-    private func dialParallel(_ target: SocketAddress, _ address: Multiaddr, of peer: PeerID) {
+    func dialParallel(_ target: SocketAddress, _ address: Multiaddr, of peer: PeerID) {
         guard state == .running, entries[peer] != nil, links.count + connecting.count < limits.connectionsMax,
             let handle = makeHandle()
         else {
             entries[peer]?.tuner?.failed(at: Loop.now)
             return
         }
-        connecting[ObjectIdentifier(handle)] = handle
+        let dial = ObjectIdentifier(handle)
+        connecting[dial] = handle
+        parallelDials[dial] = Loop.now + min(limits.connectTimeout, Self.parallelConnectTimeout)
         handle.connect(to: target) { status in
-            self.connecting[ObjectIdentifier(handle)] = nil
+            self.connecting[dial] = nil
+            self.parallelDials[dial] = nil
             guard status == 0, self.state == .running, !handle.isClosing, self.entries[peer] != nil else {
                 handle.close()
                 self.entries[peer]?.tuner?.failed(at: Loop.now)
                 return
             }
-            let link = self.startLink(
-                handle, id: self.newID(), address: address.withoutPeerID, expectedPeer: peer, isOutbound: true)
-            link.isParallel = true
-            link.onSecured = { result in
-                switch result {
-                case .success: self.entries[peer]?.tuner?.opened()
-                case .failure: self.entries[peer]?.tuner?.failed(at: Loop.now)
-                }
+            self.authenticateParallel(handle, address, of: peer)
+        }
+    }
+
+    func authenticateParallel(_ handle: StreamHandle, _ address: Multiaddr, of peer: PeerID) {
+        let link = startLink(
+            handle, id: newID(), address: address.withoutPeerID, expectedPeer: peer, isOutbound: true)
+        guard link.closeReason == nil else {
+            entries[peer]?.tuner?.failed(at: Loop.now)
+            return
+        }
+        link.isParallel = true
+        link.onSecured = { result in
+            switch result {
+            case .success: self.entries[peer]?.tuner?.opened()
+            case .failure: self.entries[peer]?.tuner?.failed(at: Loop.now)
             }
         }
+    }
+
+    /// Gives up sockets that do not get connected: after the announcement's time the peer would take the connection for one
+    /// that replaces the first.
+    func abandonLateParallelDials(at now: Moment) {
+        for (dial, deadline) in parallelDials where deadline <= now { connecting[dial]?.close() }
     }
 
     /// An additional connection ended.

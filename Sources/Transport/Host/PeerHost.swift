@@ -50,6 +50,8 @@ package actor PeerHost {
     var runningDials: [UInt64: RunningDial] = [:]
     /// Sockets that are not connected yet.
     var connecting: [ObjectIdentifier: StreamHandle] = [:]
+    /// Until when those of them may take that are to be additional connections.
+    var parallelDials: [ObjectIdentifier: Moment] = [:]
     var book = AddressBook()
     var gate: InboundGate
     var protectedPeers: Set<PeerID> = []
@@ -232,6 +234,7 @@ package actor PeerHost {
         reopenGossip(at: now)
         abandonLateSessions(at: now)
         closeRetired(at: now)
+        abandonLateParallelDials(at: now)
         tuneParallel(at: now)
         housekeeping?.set(now + Self.housekeepingInterval)
     }
