@@ -118,7 +118,7 @@ package struct ParallelTuner: Sendable {
         if case .opening = phase { phase = .resting(until: now + limits.rest) }
     }
 
-    /// An additional connection ended by itself.
+    /// An additional connection ended by itself, or took the first one's place.
     package mutating func lost() {
         additional = max(0, additional - 1)
         phase = .measuring

@@ -234,8 +234,10 @@ extension PeerHost {
         // An additional connection that is left takes the first one's place.
         if !entry.parallel.isEmpty {
             let other = entry.parallel.removeFirst()
+            // The tuner goes on with what is left, or nobody would close the others when they are not needed.
+            if other.isOutbound, !other.isSurplus { entry.tuner?.lost() }
             other.isParallel = false
-            entry.tuner = nil
+            other.isSurplus = false
             entry.link = other
             startWaitingRequests(of: entry)
             return
