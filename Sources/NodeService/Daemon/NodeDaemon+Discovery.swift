@@ -37,7 +37,7 @@ extension NodeDaemon {
         }
         let key = Kademlia.rendezvousKey("\(topic)")
         let contacts = bootstrap.map { PeerContact(peer: $0.peer, addresses: $0.addresses) }
-        _ = await host.bootstrapTable(contacts)
+        _ = await host.bootstrapTable(contacts, invited: invited)
         // The table itself publishes a key again and again, but not soon enough for who came first and found nobody.
         var keepers = 0
         while !Task.isCancelled {

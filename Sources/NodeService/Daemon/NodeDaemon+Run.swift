@@ -30,13 +30,14 @@ extension NodeDaemon {
             let (host, autonat, addresses) = try await openHost(
                 setup, gate, configuration: configuration, port: port, bodies: bodies, bootstrap: way.bootstrap,
                 stored: stored)
+            let invited = Set(way.bootstrap.map(\.peer))
             way.bootstrap = firstDials(way.bootstrap, stored)
             let daemon: NodeDaemon
             let control: ControlServer
             do {
                 daemon = try NodeDaemon(
                     setup: setup, host: host, autonat: autonat, logger: logger, listenAddresses: addresses,
-                    way: way, bodies: bodies)
+                    way: way, invited: invited, bodies: bodies)
                 gate.open(daemon)
                 control = ControlServer(path: home.controlSocketPath) { line, reply in
                     await daemon.answer(line, reply: reply)

@@ -40,6 +40,8 @@ package actor NodeDaemon {
     let bodies: GossipBodies
     /// Where to look for the swarm first.
     let bootstrap: [PeerAddresses]
+    /// Those of them that the user or an invite named; the others were met by an earlier run.
+    let invited: Set<PeerID>
     /// A newcomer's first step waits for the swarm's heads: what it trained on other ones would be thrown away.
     private var waitsForSwarm: Bool
 
@@ -107,10 +109,11 @@ package actor NodeDaemon {
     /// Wires a node that `setup` has opened; nothing runs before `run`.
     init(
         setup: NodeSetup, host: PeerHost, autonat: AutoNATService, logger: Logger, listenAddresses: [Multiaddr],
-        way: SwarmRegistry.Way, bodies: GossipBodies
+        way: SwarmRegistry.Way, invited: Set<PeerID>, bodies: GossipBodies
     ) throws {
         self.bodies = bodies
         bootstrap = way.bootstrap
+        self.invited = invited
         topic = try Self.topic(of: setup.swarmID)
         self.setup = setup
         self.host = host
@@ -207,7 +210,7 @@ extension NodeDaemon {
                 handle(.disconnected(peer))
             case .message(let peer, _, let bytes): handle(.received(from: peer, message: bytes))
             case .gossip(let delivery): await received(delivery)
-            case .discovered(let contact): await host.dial(contact.peer, at: contact.addresses)
+            case .discovered(let contact): await host.dial(contact.peer, at: contact.addresses, mayBeLocal: true)
             case .identified: await savePeersNowAndThen()
             case .dialFailed(let peer, let reason):
                 logger.debug("dial failed", metadata: ["peer": "\(peer.short)", "reason": "\(reason)"])
@@ -257,7 +260,8 @@ extension NodeDaemon {
             case .send(let peer, let message): await host.send(message, to: peer, on: Self.swarmProtocol)
             case .publish(let message): await publish(message)
             case .admitToGossip(let peer): await host.admitToGossip(peer)
-            case .dial(let peer, let addresses): await host.dial(peer, at: addresses)
+            case .dial(let peer, let addresses):
+                await host.dial(peer, at: addresses, mayBeLocal: invited.contains(peer))
             case .disconnect(let peer, let reason): await host.disconnect(peer, reason: reason)
             case .protect(let peer, true): await host.protect(peer)
             case .protect(let peer, false): await host.unprotect(peer)

@@ -80,9 +80,12 @@ extension PeerHost {
     func identified(_ peer: PeerID, _ record: IdentifyRecord, on link: Link) {
         guard let entry = entries[peer], entry.identify != record else { return }
         entry.identify = record
-        // Loopback means the peer's own machine, which is this one only if it came that way.
+        // Loopback means the peer's own machine, which is this one only if it came that way; a private address means its own
+        // network likewise.
         let isNear = link.remoteAddress.isLoopback
-        book.learn(record.listenAddresses.filter { isNear || !$0.isLoopback }, of: peer)
+        let isOnNetwork = isNetworkLocal || link.remoteAddress.isLocal
+        book.learn(
+            record.listenAddresses.filter { (isNear || !$0.isLoopback) && (isOnNetwork || !$0.isLocal) }, of: peer)
         vouchedHosts = nil
         guard !entry.identifyEventWaits else {
             gossipObserves(.identified(peer, record))

@@ -269,7 +269,7 @@ extension PeerHost {
         case .suggestPeers(_, let suggested):
             for suggestion in suggested {
                 guard let record = suggestion.record else { continue }
-                dial(suggestion.peer, at: record.addresses)
+                dial(suggestion.peer, at: record.addresses.filter { isNetworkLocal || !$0.isLocal })
             }
         case .connect: break  // There are no direct peers.
         case .resetStream(let peer, _): resetGossipIn(of: peer)

@@ -6,6 +6,8 @@ struct KademliaService {
     var waiting: [PeerID: [Kademlia.Request]] = [:]
     /// Streams of requests under way.
     var streams: [Kademlia.RequestToken: (link: Link, stream: StreamID)] = [:]
+    /// Peers that the user or an invite named.
+    var invited: Set<PeerID> = []
     /// Who waits for a command's outcome.
     var callers: [Kademlia.LookupID: CheckedContinuation<Kademlia.Outcome?, Never>] = [:]
 
@@ -46,8 +48,10 @@ extension PeerHost {
 
     // MARK: Commands
 
-    /// Joins by some contacts and looks this node up; the closest peers that answered.
-    package func bootstrapTable(_ contacts: [PeerContact]) async -> [PeerContact] {
+    /// Joins by some contacts and looks this node up; the closest peers that answered. `invited`: those of the contacts that
+    /// the user or an invite named, so that their names may lead to this node's own network.
+    package func bootstrapTable(_ contacts: [PeerContact], invited: Set<PeerID> = []) async -> [PeerContact] {
+        kademlia?.invited = invited
         guard case .closest(let peers)? = await command({ $0.bootstrap(contacts, at: Loop.now) }) else { return [] }
         return peers
     }
@@ -114,7 +118,7 @@ extension PeerHost {
         let peer = request.contact.peer
         guard let link = entries[peer]?.link, link.closeReason == nil else {
             kademlia?.waiting[peer, default: []].append(request)
-            return dial(peer, at: request.contact.addresses)
+            return dial(peer, at: request.contact.addresses, mayBeLocal: kademlia?.invited.contains(peer) == true)
         }
         guard let name = kademlia?.machine.configuration.protocolName,
             let stream = link.connection.openStream(name, priority: .control, at: Loop.now)

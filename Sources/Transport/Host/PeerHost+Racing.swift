@@ -135,9 +135,13 @@ extension PeerHost {
             guard let dial = self.runningDials[id], let address = dial.race.address(of: attempt) else { return }
             dial.reasons[address] = .local(reason ?? "the name has no address")
             // Whom the address names, the addresses behind its name do, too.
-            let targets = found.compactMap(\.multiaddr).map { target in
-                address.peerID.map { target.encapsulating(p2p: $0) } ?? target
+            let mayBeLocal = self.mayBeLocal(dial)
+            let admitted = found.compactMap(\.multiaddr).filter { mayBeLocal || !$0.isLocal }
+            if admitted.isEmpty, !found.isEmpty {
+                dial.reasons[address] = .local(
+                    "a stranger's name that leads to this node's own network is not followed")
             }
+            let targets = admitted.map { target in address.peerID.map { target.encapsulating(p2p: $0) } ?? target }
             self.perform(dial.race.resolved(attempt, to: reason == nil ? targets : [], at: Loop.now), of: dial)
         }
     }
