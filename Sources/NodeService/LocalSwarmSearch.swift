@@ -51,7 +51,7 @@ struct LocalSwarmSearch {
                     switch event {
                     case .discovered(let contact) where ways.count < peersMax || ways[contact.peer] != nil:
                         ways[contact.peer] = contact.addresses.map { $0.encapsulating(p2p: contact.peer) }
-                        await host.dial(contact.peer, at: contact.addresses)
+                        await host.dial(contact.peer, at: contact.addresses, mayBeLocal: true)
                     case .connected(let peer, _):
                         let places = ways[peer] ?? []
                         group.addTask {

@@ -1,8 +1,7 @@
 import Compression
 import Testing
 
-/// The relative L2 errors of section 1.5 of the project's notes on algorithms, as another implementation (numpy) measured
-/// them on 2^20 samples, and the exact bits per value.
+/// Relative L2 errors as another implementation (numpy) measured them on 2^20 samples, and the exact bits per value.
 @Suite struct GoldenErrorTests {
     private static let count = 1 << 20
     private static let distributions = ["gaussian", "laplace", "student"]

@@ -85,6 +85,26 @@ import Testing
         #expect(throws: DNSMessageError.self) { try DNSMessage(decoding: bytes + hex("000c 0001")) }
     }
 
+    /// Each pointer leads to the one before it, and the first to a name in the body of a record.
+    @Test(arguments: [15, 16, 2900]) func chainsOfPointersAreFollowedForAFewStepsOnly(count: Int) throws {
+        var body = hex("0178 00")
+        let start = 12 + 11
+        var target = start
+        for _ in 0..<count {
+            let place = start + body.count
+            body += [0xc0 | UInt8(target >> 8), UInt8(target & 255)]
+            target = place
+        }
+        var bytes = hex("0000 8400 0000 0002 0000 0000 00 0001 0001 00000001")
+        bytes += [UInt8(body.count >> 8), UInt8(body.count & 255)] + body
+        bytes += [0xc0 | UInt8(target >> 8), UInt8(target & 255)] + hex("0001 0001 00000001 0000")
+        if count < 16 {
+            #expect(try DNSMessage(decoding: bytes).records.map(\.name) == [[], [Array("x".utf8)]])
+        } else {
+            #expect(throws: DNSMessageError.nameInvalid) { try DNSMessage(decoding: bytes) }
+        }
+    }
+
     @Test func countsAndSizesAreBounded() {
         #expect(throws: DNSMessageError.tooManyParts) {
             try DNSMessage(decoding: hex("0000 8400 0000 ffff ffff ffff"))

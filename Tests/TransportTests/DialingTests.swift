@@ -32,6 +32,25 @@ import Testing
         #expect(await stop(left, right))
     }
 
+    @Test func aNameLeadsToThisMachineOnlyIfSomebodyTrustedGaveIt() async throws {
+        let right = makeHost(2)
+        let port = try #require(try await right.start()[0].tcpEndpoint?.port)
+        let name = try Multiaddr("/dns4/localhost/tcp/\(port)")
+        let (suspicious, trusting, local) = (makeHost(3), makeHost(4), makeHost(5))
+        await local.enableKademlia(mode: .client, isLocalNetwork: true)
+        for host in [suspicious, trusting, local] { _ = try await host.start() }
+        await suspicious.dial(right.peerID, at: [name])
+        await trusting.dial(right.peerID, at: [name], mayBeLocal: true)
+        await local.dial(right.peerID, at: [name])
+        let reason = await suspicious.first { event -> String? in
+            if case .dialFailed(_, let reason) = event { reason } else { nil }
+        }
+        #expect(reason?.contains("own network") == true)
+        #expect(await trusting.connected() == right.peerID)
+        #expect(await local.connected() == right.peerID)
+        #expect(await stop(suspicious, trusting, local, right))
+    }
+
     @Test func anAddressBookOfAnEarlierRunIsEnough() async throws {
         let (left, right) = (makeHost(1), makeHost(2))
         try await join(left, right)

@@ -74,6 +74,36 @@ struct GossipHostTests {
         #expect(await stop(left, right))
     }
 
+    @Test func streamsThatEndAreOpenedAgainHoweverOften() async throws {
+        let (left, right) = (await gossiping(1), await gossiping(2))
+        try await join(left, right)
+        while await !left.hasGossip(with: right.peerID) { await Task.yield() }
+        while await !right.hasGossip(with: left.peerID) { await Task.yield() }
+        for count in 1...8 {
+            let step = await left.loseAndReopenGossip(with: right.peerID)
+            #expect(step.losses == count)
+            #expect(!step.isBackSoon && step.isBackLater)
+        }
+        // One that lasted counts for itself alone.
+        #expect(await left.loseAndReopenGossip(with: right.peerID, afterLifeOf: .seconds(61)).losses == 1)
+        // The peer's own stream shows that it wants gossip.
+        await right.loseAndReopenGossip(with: left.peerID)
+        while await left.gossipLosses(of: right.peerID) != nil { await Task.yield() }
+        #expect(await stop(left, right))
+    }
+
+    @Test func aStreamGoesOnWhereItsConnectionEnded() async throws {
+        let (left, right) = (await gossiping(1), await gossiping(2))
+        try await join(left, right)
+        while await !left.hasGossip(with: right.peerID) { await Task.yield() }
+        let address = try #require(await left.peers().first?.remoteAddress)
+        #expect(await left.dialAgain(address, of: right.peerID, asParallel: true))
+        await left.dropFirstLink(of: right.peerID)
+        #expect((await left.gossipLosses(of: right.peerID) ?? 0) == 0, "the connection's end is not the stream's fault")
+        while await !left.hasGossip(with: right.peerID) { await Task.yield() }
+        #expect(await stop(left, right))
+    }
+
     @Test func identifyCarriesASignedRecordOfTheAddresses() async throws {
         let (left, right) = (makeHost(1), makeHost(2))
         try await join(left, right)
@@ -86,6 +116,39 @@ struct GossipHostTests {
 }
 
 extension PeerHost {
+    /// A peer's gossip score.
+    func gossipScore(of peer: PeerID) -> Double { gossip?.machine.score(of: peer) ?? 0 }
+
+    /// Whether there is a stream in each direction.
+    func hasGossip(with peer: PeerID) -> Bool {
+        let isInbound = entries[peer]?.links.contains { link in
+            link.uses.values.contains { if case .gossipIn = $0 { true } else { false } }
+        }
+        return gossip?.streams[peer] != nil && isInbound == true
+    }
+
+    /// Streams in a row that were lost; nil if there is nothing to remember.
+    func gossipLosses(of peer: PeerID) -> Int? { gossip?.losses[peer]?.count }
+
+    /// Ends this host's stream to a peer as a reset would after a life of `age`, and opens it again when it may be.
+    @discardableResult
+    func loseAndReopenGossip(
+        with peer: PeerID, afterLifeOf age: Duration = .zero
+    ) -> (losses: Int, isBackSoon: Bool, isBackLater: Bool) {
+        guard let stream = gossip?.streams[peer] else { return (0, false, false) }
+        gossip?.streams[peer] = GossipService.Stream(
+            link: stream.link, id: stream.id, openedAt: Loop.now + (.zero - age), queuedBytes: 0)
+        stream.link.uses[stream.id] = nil
+        stream.link.connection.reset(stream.id)
+        scheduleFlush(stream.link)
+        gossipStreamEnded(on: stream.link, isRefused: false)
+        let losses = gossipLosses(of: peer) ?? 0
+        reopenGossip(at: Loop.now + .seconds(1))
+        let isBackSoon = gossip?.streams[peer] != nil
+        reopenGossip(at: Loop.now + .seconds(33))
+        return (losses, isBackSoon, gossip?.streams[peer] != nil)
+    }
+
     /// The next gossip message.
     func delivery() async -> Gossipsub.Delivery? {
         await first { if case .gossip(let delivery) = $0 { delivery } else { nil } }

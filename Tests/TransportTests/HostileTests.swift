@@ -287,6 +287,24 @@ import Testing
         #expect(try await scene.end("messages beyond the limit"))
     }
 
+    /// One segment brings the reason to drop the connection and streams behind it: those must not be taken up any more, or
+    /// their handlers would wait for a peer that is gone, and a stopping host for them.
+    @Test func streamsBehindTheReasonToDrop() async throws {
+        let clock = "/test/clock/1.0.0"
+        let served = makeHost(3)
+        await served.acceptMessages(on: Self.messages, messageBytesMax: 1000)
+        await served.serveSessions(clock, messageBytesMax: 10) { session in _ = try? await session.receive() }
+        let peer = try RawPeer(to: try await served.start()[0], seed: 9)
+        defer { peer.close() }
+        #expect(await peer.secure())
+        let bad = peer.connection.openStream(Self.messages, priority: .control, at: Loop.now)
+        peer.connection.write([0], to: bad!)
+        for _ in 0..<3 { _ = peer.connection.openStream(clock, priority: .control, at: Loop.now) }
+        #expect(await peer.isDropped())
+        #expect(await served.sessionCount == 0)
+        #expect(await stop(served))
+    }
+
     @Test func messagesThatNobodyReadsAndPushesWithoutEnd() async throws {
         let scene = try await Scene()
         let peer = try RawPeer(to: scene.address, seed: 9)
@@ -315,5 +333,6 @@ import Testing
 
 extension PeerHost {
     var waitingEventBytes: Int { eventBytes }
+    var sessionCount: Int { sessions.count }
     var waitingEventCount: Int { events.count - eventsTaken }
 }

@@ -40,6 +40,26 @@ struct KademliaHostTests {
         #expect(await stop(middle, one, other))
     }
 
+    /// Holders forget a client once it is gone: what is left then is what the record says.
+    @Test func aRecordTellsWhereItsProviderIs() async throws {
+        let (middle, one, other) = (
+            try await tableHost(1), try await tableHost(2, mode: .client), try await tableHost(3)
+        )
+        let bootstrap = [await contact(middle)]
+        _ = await one.bootstrapTable(bootstrap)
+        _ = await other.bootstrapTable(bootstrap)
+        await one.advertise([try Multiaddr("/ip4/127.0.0.1/tcp/4001")])
+        let provider = await contact(one)
+        #expect(provider.addresses.count == 2)
+        let key = Kademlia.rendezvousKey("a swarm")
+        #expect(await one.provide(key) >= 1)
+        #expect(await stop(one))
+        while await middle.peers().contains(where: { $0.peerID == provider.peer }) { await Task.yield() }
+        while await other.peers().contains(where: { $0.peerID == provider.peer }) { await Task.yield() }
+        #expect(await other.findProviders(of: key, wanted: 4) == [provider])
+        #expect(await stop(middle, other))
+    }
+
     @Test func commandsEndWithTheHost() async throws {
         let host = try await tableHost(1)
         let nowhere = try PeerContact(peer: makeHost(9).peerID, addresses: [Multiaddr("/ip4/127.0.0.1/tcp/1")])
@@ -56,6 +76,16 @@ struct KademliaHostTests {
         #expect(await client.bootstrapTable([await contact(server)]).map(\.peer) == [server.peerID])
         #expect(await server.tableContacts().isEmpty)
         #expect(await client.kademliaProtocols.isEmpty)
+        // Once others can dial it, it is told to them, and no longer when they cannot.
+        await client.setTableMode(.server)
+        while await server.tableContacts().map(\.peer) != [client.peerID] { await Task.yield() }
+        await client.setTableMode(.client)
+        while await !server.tableContacts().isEmpty { await Task.yield() }
         #expect(await stop(server, client))
     }
+}
+
+extension PeerHost {
+    /// Peers in the routing table.
+    func tableContacts() -> [PeerContact] { kademlia?.machine.contacts ?? [] }
 }

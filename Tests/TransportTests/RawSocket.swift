@@ -63,12 +63,12 @@ final class RawListener {
     private let descriptor: Int32
     let port: UInt16
 
-    init() throws {
+    init(backlog: Int32 = 64) throws {
         let made = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
         let bound = SocketAddress(ipBytes: [127, 0, 0, 1], port: 0)!.withSockaddr {
             bind(made, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
         }
-        guard bound == 0, listen(made, 64) == 0 else { throw TransportError.stopped }
+        guard bound == 0, listen(made, backlog) == 0 else { throw TransportError.stopped }
         var address = sockaddr_in()
         var length = socklen_t(MemoryLayout<sockaddr_in>.size)
         _ = withUnsafeMutablePointer(to: &address) { pointer in

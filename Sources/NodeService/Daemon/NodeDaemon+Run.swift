@@ -30,13 +30,14 @@ extension NodeDaemon {
             let (host, autonat, addresses) = try await openHost(
                 setup, gate, configuration: configuration, port: port, bodies: bodies, bootstrap: way.bootstrap,
                 stored: stored)
+            let invited = Set(way.bootstrap.map(\.peer))
             way.bootstrap = firstDials(way.bootstrap, stored)
             let daemon: NodeDaemon
             let control: ControlServer
             do {
                 daemon = try NodeDaemon(
                     setup: setup, host: host, autonat: autonat, logger: logger, listenAddresses: addresses,
-                    way: way, bodies: bodies)
+                    way: way, invited: invited, bodies: bodies)
                 gate.open(daemon)
                 control = ControlServer(path: home.controlSocketPath) { line, reply in
                     await daemon.answer(line, reply: reply)
@@ -117,7 +118,9 @@ extension NodeDaemon {
             }
             await host.enableGossip(
                 isForMembers: setup.charter.admission != .open, firstSequence: wallClockNanoseconds())
-            await host.enableKademlia(mode: .server, isLocalNetwork: isLocal(bootstrap, listening: wanted))
+            let isNetworkLocal = isLocal(bootstrap, listening: wanted)
+            await host.enableKademlia(
+                mode: tableMode(isLocal: isNetworkLocal), isLocalNetwork: isNetworkLocal)
             do {
                 let bound = try await host.start()
                 return (host, autonat, bound.flatMap(InterfaceAddresses.advertised(for:)))

@@ -40,6 +40,8 @@ package actor NodeDaemon {
     let bodies: GossipBodies
     /// Where to look for the swarm first.
     let bootstrap: [PeerAddresses]
+    /// Those of them that the user or an invite named; the others were met by an earlier run.
+    let invited: Set<PeerID>
     /// A newcomer's first step waits for the swarm's heads: what it trained on other ones would be thrown away.
     private var waitsForSwarm: Bool
 
@@ -108,10 +110,11 @@ package actor NodeDaemon {
     /// Wires a node that `setup` has opened; nothing runs before `run`.
     init(
         setup: NodeSetup, host: PeerHost, autonat: AutoNATService, logger: Logger, listenAddresses: [Multiaddr],
-        way: SwarmRegistry.Way, bodies: GossipBodies
+        way: SwarmRegistry.Way, invited: Set<PeerID>, bodies: GossipBodies
     ) throws {
         self.bodies = bodies
         bootstrap = way.bootstrap
+        self.invited = invited
         topic = try Self.topic(of: setup.swarmID)
         self.setup = setup
         self.host = host
@@ -145,7 +148,12 @@ package actor NodeDaemon {
 
     /// Works until it is told to stop; then saves the state and returns.
     func run() async {
-        let discovery = Task { await self.discover() }
+        let discovery = Task {
+            await withDiscardingTaskGroup { group in
+                group.addTask { await self.discover() }
+                group.addTask { await self.judgeReachability() }
+            }
+        }
         await withDiscardingTaskGroup { group in
             group.addTask { await self.pumpHost() }
             group.addTask { await self.pumpInputs() }
@@ -209,7 +217,7 @@ extension NodeDaemon {
                 handle(.disconnected(peer))
             case .message(let peer, _, let bytes): handle(.received(from: peer, message: bytes))
             case .gossip(let delivery): await received(delivery)
-            case .discovered(let contact): await host.dial(contact.peer, at: contact.addresses)
+            case .discovered(let contact): await host.dial(contact.peer, at: contact.addresses, mayBeLocal: true)
             case .identified: await savePeersNowAndThen()
             case .dialFailed(let peer, let reason):
                 logger.debug("dial failed", metadata: ["peer": "\(peer.short)", "reason": "\(reason)"])
@@ -261,7 +269,8 @@ extension NodeDaemon {
             case .send(let peer, let message): await host.send(message, to: peer, on: Self.swarmProtocol)
             case .publish(let message): await publish(message)
             case .admitToGossip(let peer): await host.admitToGossip(peer)
-            case .dial(let peer, let addresses): await host.dial(peer, at: addresses)
+            case .dial(let peer, let addresses):
+                await host.dial(peer, at: addresses, mayBeLocal: invited.contains(peer))
             case .disconnect(let peer, let reason): await host.disconnect(peer, reason: reason)
             case .protect(let peer, true): await host.protect(peer)
             case .protect(let peer, false): await host.unprotect(peer)

@@ -77,7 +77,7 @@ package actor NetListener {
         let contacts = bootstrap.compactMap { address in
             address.peerID.map { PeerContact(peer: $0, addresses: [address.withoutPeerID]) }
         }
-        _ = await host.bootstrapTable(contacts)
+        _ = await host.bootstrapTable(contacts, invited: Set(contacts.map(\.peer)))
     }
 
     private func pump() async {
@@ -91,7 +91,7 @@ package actor NetListener {
             case .dialFailed(let peer, let reason): show(.dialFailed(peer, reason: reason))
             case .discovered(let contact):
                 show(.discovered(contact))
-                await host.dial(contact.peer, at: contact.addresses)
+                await host.dial(contact.peer, at: contact.addresses, mayBeLocal: true)
             case .gossip(let delivery):
                 await host.judge(delivery.id, .accept)
                 deliver(delivery)

@@ -31,7 +31,7 @@ package struct ParallelTuner: Sendable {
         package init() {}
     }
 
-    private enum Phase: Sendable {
+    enum Phase: Hashable, Sendable {
         /// Measuring what the present connections carry.
         case measuring
         /// A connection was asked for.
@@ -45,7 +45,7 @@ package struct ParallelTuner: Sendable {
     }
 
     private let limits: Limits
-    private var phase = Phase.measuring
+    private(set) var phase = Phase.measuring
     private var periodStart: Moment?
     private var periodBytes = 0
     private var busyAt: Moment?
@@ -118,7 +118,7 @@ package struct ParallelTuner: Sendable {
         if case .opening = phase { phase = .resting(until: now + limits.rest) }
     }
 
-    /// An additional connection ended by itself.
+    /// An additional connection ended by itself, or took the first one's place.
     package mutating func lost() {
         additional = max(0, additional - 1)
         phase = .measuring

@@ -13,7 +13,8 @@ extension Kademlia {
             }
         case .provide:
             message = KademliaMessage(.addProvider, key: operation.key)
-            let own = PeerContact(peer: configuration.peer, addresses: configuration.addresses)
+            // What others would not keep is not told: on a public network, how the owner's own one looks.
+            let own = PeerContact(peer: configuration.peer, addresses: policy.kept(configuration.addresses))
             message.providerPeers = [KademliaMessage.Peer(contact: own, isConnected: true)]
             if isAmong(closest, for: operation.lookup.target) {
                 providers.add(own, groups: [], for: operation.key, at: now)

@@ -6,6 +6,9 @@ extension DNSMessage {
     /// A name's bytes with its length bytes (RFC 1035, section 2.3.4), and its labels; ours have four.
     static let nameBytesMax = 255
     static let labelsMax = 32
+    /// Pointers followed for one name. Honest names have one or two; without a bound a message could hold a chain of
+    /// thousands, and send each of its names through it.
+    static let pointersMax = 16
     /// A label's bytes, and a text's.
     static let labelBytesMax = 63
     static let textBytesMax = 255
@@ -125,13 +128,14 @@ private struct DNSReader {
     }
 
     /// A name, possibly continued elsewhere. Each pointer must lead before the part that it ends, so that following
-    /// them comes to an end, and the limits on bytes and labels hold for the whole name.
+    /// them comes to an end, and the limits on bytes, labels and pointers hold for the whole name.
     mutating func name() throws(DNSMessageError) -> DNSMessage.Name {
         var name: DNSMessage.Name = []
         var position = offset
         var partStart = offset
         var end: Int?
         var byteCount = 1
+        var pointerCount = 0
         while true {
             guard position < bytes.count else { throw .truncated }
             let length = Int(bytes[position])
@@ -151,7 +155,8 @@ private struct DNSReader {
             case 3:
                 guard bytes.count - position >= 2 else { throw .truncated }
                 let target = (length & 0x3f) << 8 | Int(bytes[position + 1])
-                guard target < partStart else { throw .nameInvalid }
+                pointerCount += 1
+                guard target < partStart, pointerCount <= DNSMessage.pointersMax else { throw .nameInvalid }
                 if end == nil { end = position + 2 }
                 position = target
                 partStart = target

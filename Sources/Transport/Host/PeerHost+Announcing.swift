@@ -21,6 +21,14 @@ extension PeerHost {
         guard usable != advertised else { return }
         advertised = usable
         isAnnouncementDue = true
+        addressesChanged(at: Loop.now)
+    }
+
+    /// Hands the addresses to those protocols that tell them apart from identify.
+    private func addressesChanged(at now: Moment) {
+        kademlia?.machine.setAddresses(announcedAddresses(), at: now)
+        driveKademlia()
+        addressesChangedLocally(at: now)
     }
 
     /// What identify tells, apart from the protocols.
@@ -38,9 +46,7 @@ extension PeerHost {
         guard !addresses.isEmpty else { return nil }
         let addresses = Array(addresses.prefix(SignedPeerRecord.addressesMax))
         if let record = ownRecord, record.addresses == addresses { return record.envelope }
-        var time = timespec()
-        clock_gettime(CLOCK_REALTIME, &time)
-        let sequence = UInt64(max(0, time.tv_sec)) &* 1_000_000_000 &+ UInt64(max(0, time.tv_nsec))
+        let sequence = UInt64(WallClock.nanoseconds)
         let record = SignedPeerRecord(signedBy: identity, sequence: sequence, addresses: addresses)
         ownRecord = record
         return record.envelope
@@ -73,9 +79,12 @@ extension PeerHost {
     func identified(_ peer: PeerID, _ record: IdentifyRecord, on link: Link) {
         guard let entry = entries[peer], entry.identify != record else { return }
         entry.identify = record
-        // Loopback means the peer's own machine, which is this one only if it came that way.
+        // Loopback means the peer's own machine, which is this one only if it came that way; a private address means its own
+        // network likewise.
         let isNear = link.remoteAddress.isLoopback
-        book.learn(record.listenAddresses.filter { isNear || !$0.isLoopback }, of: peer)
+        let isOnNetwork = isNetworkLocal || link.remoteAddress.isLocal
+        book.learn(
+            record.listenAddresses.filter { (isNear || !$0.isLoopback) && (isOnNetwork || !$0.isLocal) }, of: peer)
         vouchedHosts = nil
         guard !entry.identifyEventWaits else {
             gossipObserves(.identified(peer, record))
@@ -99,9 +108,11 @@ extension PeerHost {
             }
         }
         nearGroups = Set((found.isEmpty ? Self.interfaceAddresses(port: 1) : found).compactMap(\.ipGroup))
+        lookAtLinks()
         guard found != announced else { return }
         isAnnouncementDue = !announced.isEmpty
         announced = found
+        addressesChanged(at: now)
     }
 
     /// Addresses of this machine's interfaces; of each family, loopback only if there is no other.

@@ -1,10 +1,11 @@
-import Glibc
 package import PeerNet
 
 /// A dial in the background that somebody wants.
 struct WantedDial {
     /// Whether it runs.
     var isRunning = false
+    /// Whether names may lead to this machine and its own network.
+    var mayBeLocal = false
 }
 
 /// Outbound connections: which addresses, when, and what became of them.
@@ -30,15 +31,17 @@ extension PeerHost {
 
     /// Connects to a peer in the background unless connected or being dialed, at these addresses and at others that
     /// reached it before, the most promising first. Addresses that failed lately wait for their back-off. The result is
-    /// `.connected` or `.dialFailed`.
-    package func dial(_ peer: PeerID, at addresses: [Multiaddr]) {
+    /// `.connected` or `.dialFailed`. `mayBeLocal`: the peer is of this machine's own network, or the user or an invite names
+    /// it. Of others, names that lead to this machine or its network are not followed unless the whole network is local:
+    /// else any stranger could have this node knock there.
+    package func dial(_ peer: PeerID, at addresses: [Multiaddr], mayBeLocal: Bool = false) {
         guard state == .running, entries[peer] == nil, peer != peerID else { return }
         book.learn(addresses, of: peer)
         vouchedHosts = nil
         if wantedDials[peer] == nil, wantedDials.count >= Self.wantedDialsMax {
             return emit(.dialFailed(peer, reason: "too many peers wait to be dialed"))
         }
-        wantedDials[peer, default: WantedDial()].isRunning = wantedDials[peer]?.isRunning ?? false
+        wantedDials[peer, default: WantedDial()].mayBeLocal = mayBeLocal || wantedDials[peer]?.mayBeLocal == true
         startWantedDials(at: Loop.now)
     }
 
@@ -79,6 +82,12 @@ extension PeerHost {
         for dial in runningDials.values where dial.peer == peer { stopSeeking(dial) }
     }
 
-    /// Seconds since 1970, for what outlives the process.
-    static func unixTime() -> UInt64 { UInt64(max(0, time(nil))) }
+    /// Whether names of a dial may lead to this machine and its own network.
+    func mayBeLocal(_ dial: RunningDial) -> Bool {
+        guard let peer = dial.peer, !isNetworkLocal else { return true }
+        return wantedDials[peer]?.mayBeLocal == true
+    }
+
+    /// Whether the network is declared to be one of local addresses.
+    package var isNetworkLocal: Bool { kademlia?.machine.configuration.isLocalNetwork == true }
 }

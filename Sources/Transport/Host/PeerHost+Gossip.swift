@@ -6,14 +6,23 @@ struct GossipService {
     struct Stream {
         let link: Link
         let id: StreamID
+        let openedAt: Moment
         var queuedBytes: Int
+    }
+
+    /// A connected peer to which there is no stream any more, or whose streams did not last.
+    struct Loss {
+        /// Streams in a row that ended soon.
+        var count = 0
+        /// When to try again; nil: not before the peer opens its own stream or says anew what it speaks.
+        var retryAt: Moment?
     }
 
     var machine: Gossipsub
     var timer: TimerHandle?
     var streams: [PeerID: Stream] = [:]
-    /// Peers whose stream ended though they are connected: how often, and when to try again.
-    var losses: [PeerID: (count: Int, retryAt: Moment)] = [:]
+    /// What became of earlier streams to connected peers.
+    var losses: [PeerID: Loss] = [:]
     /// Connected peers that may take part; nil: all.
     var admitted: Set<PeerID>?
     /// Outputs are performed in one place, one after the other, whatever happens meanwhile.
@@ -22,8 +31,11 @@ struct GossipService {
 
 /// Drives gossipsub: one stream to each peer that speaks it, one from each.
 extension PeerHost {
-    /// Times that a stream is opened anew on one connection.
-    private static let gossipLossesMax = 4
+    /// A stream that lived for so long was a good one: what came before it does not count.
+    private static let gossipStreamLastsFrom: Duration = .seconds(60)
+    /// The pause after a loss is two seconds, doubled by each further one in a row up to 32: a peer that takes its time to
+    /// admit this node is then asked again soon enough.
+    private static let gossipPauseDoublingsMax = 5
 
     /// Speaks gossipsub. Call before `start()`. `parameters` and `scores` as protocols/gossip.md gives them unless told.
     /// `isForMembers`: nothing goes to or comes from a peer before `admitToGossip`.
@@ -82,19 +94,10 @@ extension PeerHost {
         driveGossip()
     }
 
-    /// What the application thinks of a peer, positive or negative (P5 of its score).
-    package func setApplicationScore(_ peer: PeerID, _ value: Double) {
-        gossip?.machine.setApplicationScore(peer, value)
-        driveGossip()
-    }
-
     /// Connected peers that follow a topic, and which of them are in its mesh.
     package func gossipPeers(of topic: Topic) -> (followers: [PeerID], mesh: [PeerID]) {
         (gossip?.machine.followers(of: topic) ?? [], gossip?.machine.meshPeers(of: topic) ?? [])
     }
-
-    /// A peer's gossip score.
-    package func gossipScore(of peer: PeerID) -> Double { gossip?.machine.score(of: peer) ?? 0 }
 
     // MARK: Streams
 
@@ -118,11 +121,10 @@ extension PeerHost {
     private func openGossip(to peer: PeerID, _ version: PubsubProtocol) {
         guard state == .running, let link = entries[peer]?.link, link.closeReason == nil,
             gossip?.streams[peer] == nil, gossip?.admitted?.contains(peer) ?? true,
-            gossip?.losses[peer].map({ $0.count < Self.gossipLossesMax }) ?? true,
             let stream = link.connection.openStream(version.name, priority: .control, at: Loop.now)
         else { return }
         link.uses[stream] = .gossipOut
-        gossip?.streams[peer] = GossipService.Stream(link: link, id: stream, queuedBytes: 0)
+        gossip?.streams[peer] = GossipService.Stream(link: link, id: stream, openedAt: Loop.now, queuedBytes: 0)
         let description = GossipPeerDescription(
             version: version, isOutbound: link.isOutbound, scoredAddress: link.remoteAddress.scoredAddress)
         gossip?.machine.peerConnected(peer, description, at: Loop.now)
@@ -144,6 +146,7 @@ extension PeerHost {
             }
         }
         link.uses[stream] = .gossipIn(PubsubStreamReader())
+        gossip?.losses[peer] = nil
         openGossip(to: peer, version)
     }
 
@@ -170,18 +173,29 @@ extension PeerHost {
     func gossipStreamEnded(on link: Link, isRefused: Bool) {
         guard let peer = link.peer, let stream = gossip?.streams[peer], stream.link === link else { return }
         gossip?.streams[peer] = nil
-        let count = isRefused ? Self.gossipLossesMax : (gossip?.losses[peer]?.count ?? 0) + 1
-        gossip?.losses[peer] = (count, Loop.now + .seconds(1 << min(count, 5)))
+        let now = Loop.now
+        var loss = gossip?.losses[peer] ?? GossipService.Loss()
+        if link.closeReason != nil {
+            // Nobody's fault; if another connection is left, the stream goes on there.
+            loss.retryAt = now
+        } else if isRefused {
+            loss.retryAt = nil
+        } else {
+            loss.count = now - stream.openedAt < Self.gossipStreamLastsFrom ? loss.count + 1 : 1
+            loss.retryAt = now + .seconds(1 << min(loss.count, Self.gossipPauseDoublingsMax))
+        }
+        gossip?.losses[peer] = loss
         gossip?.machine.peerDisconnected(peer, at: Loop.now)
         driveGossip()
     }
 
-    /// Another connection to the peer takes over; our stream is opened there when the peer has said who it is.
+    /// Another connection to the peer takes over, and our stream is opened there.
     func gossipLeaves(_ link: Link) {
         guard let peer = link.peer, let stream = gossip?.streams[peer], stream.link === link else { return }
         link.uses[stream.id] = nil
         link.connection.finish(stream.id)
         gossip?.streams[peer] = nil
+        gossip?.losses[peer, default: GossipService.Loss()].retryAt = Loop.now
         gossip?.machine.peerDisconnected(peer, at: Loop.now)
         driveGossip()
     }
@@ -189,7 +203,8 @@ extension PeerHost {
     /// Tries again to open streams that ended while their connections live.
     func reopenGossip(at now: Moment) {
         guard let losses = gossip?.losses, !losses.isEmpty else { return }
-        for (peer, loss) in losses where loss.retryAt <= now && gossip?.streams[peer] == nil {
+        for (peer, loss) in losses.sorted(by: { $0.key < $1.key }) where gossip?.streams[peer] == nil {
+            guard let retryAt = loss.retryAt, retryAt <= now else { continue }
             let spoken = entries[peer]?.identify?.protocols.compactMap { PubsubProtocol(name: $0) } ?? []
             if let version = spoken.max() { openGossip(to: peer, version) }
         }
@@ -245,7 +260,7 @@ extension PeerHost {
         case .suggestPeers(_, let suggested):
             for suggestion in suggested {
                 guard let record = suggestion.record else { continue }
-                dial(suggestion.peer, at: record.addresses)
+                dial(suggestion.peer, at: record.addresses.filter { isNetworkLocal || !$0.isLocal })
             }
         case .connect: break  // There are no direct peers.
         case .resetStream(let peer, _): resetGossipIn(of: peer)

@@ -6,6 +6,8 @@ struct KademliaService {
     var waiting: [PeerID: [Kademlia.Request]] = [:]
     /// Streams of requests under way.
     var streams: [Kademlia.RequestToken: (link: Link, stream: StreamID)] = [:]
+    /// Peers that the user or an invite named.
+    var invited: Set<PeerID> = []
     /// Who waits for a command's outcome.
     var callers: [Kademlia.LookupID: CheckedContinuation<Kademlia.Outcome?, Never>] = [:]
 
@@ -15,6 +17,7 @@ struct KademliaService {
 
     init(machine: Kademlia) { self.machine = machine }
 
+    /// Starts a command where the machine lies: an optional's value can be changed in place by its own method alone.
     mutating func begin(_ start: (inout Kademlia) -> Kademlia.LookupID?) -> Kademlia.LookupID? { start(&machine) }
 }
 
@@ -44,10 +47,19 @@ extension PeerHost {
         return [settings.protocolName]
     }
 
+    /// Answers others in the table from now on, or no more. Peers that are connected are told.
+    package func setTableMode(_ mode: Kademlia.Mode) {
+        guard let present = kademlia?.machine.configuration.mode, present != mode else { return }
+        kademlia?.machine.setMode(mode)
+        isAnnouncementDue = true
+    }
+
     // MARK: Commands
 
-    /// Joins by some contacts and looks this node up; the closest peers that answered.
-    package func bootstrapTable(_ contacts: [PeerContact]) async -> [PeerContact] {
+    /// Joins by some contacts and looks this node up; the closest peers that answered. `invited`: those of the contacts that
+    /// the user or an invite named, so that their names may lead to this node's own network.
+    package func bootstrapTable(_ contacts: [PeerContact], invited: Set<PeerID> = []) async -> [PeerContact] {
+        kademlia?.invited = invited
         guard case .closest(let peers)? = await command({ $0.bootstrap(contacts, at: Loop.now) }) else { return [] }
         return peers
     }
@@ -74,9 +86,6 @@ extension PeerHost {
         guard case .provided(let count)? = await command({ $0.provide(key, at: Loop.now) }) else { return 0 }
         return count
     }
-
-    /// Peers in the routing table, to be remembered for the next start.
-    package func tableContacts() -> [PeerContact] { kademlia?.machine.contacts ?? [] }
 
     private func command(_ start: (inout Kademlia) -> Kademlia.LookupID?) async -> Kademlia.Outcome? {
         await withCheckedContinuation { continuation in
@@ -114,7 +123,7 @@ extension PeerHost {
         let peer = request.contact.peer
         guard let link = entries[peer]?.link, link.closeReason == nil else {
             kademlia?.waiting[peer, default: []].append(request)
-            return dial(peer, at: request.contact.addresses)
+            return dial(peer, at: request.contact.addresses, mayBeLocal: kademlia?.invited.contains(peer) == true)
         }
         guard let name = kademlia?.machine.configuration.protocolName,
             let stream = link.connection.openStream(name, priority: .control, at: Loop.now)
@@ -138,6 +147,9 @@ extension PeerHost {
     ) {
         var assembler = assembler
         var messages: [[UInt8]] = []
+        // Out of the table while it changes, so that its buffers are not copied.
+        link.uses[stream] = .kademliaOut(
+            token, MessageAssembler(bytesMax: Self.kademliaMessageBytesMax), awaitsAnswer: true)
         let isFramed = assembler.receive(bytes, into: &messages)
         link.connection.consume(bytes.count, of: stream, at: now)
         guard isFramed, messages.isEmpty else {
@@ -191,6 +203,8 @@ extension PeerHost {
         guard let peer = link.peer else { return }
         var assembler = assembler
         var messages: [[UInt8]] = []
+        // Out of the table while it changes, so that its buffers are not copied.
+        link.uses[stream] = .kademliaIn(MessageAssembler(bytesMax: Self.kademliaMessageBytesMax))
         var isGood = assembler.receive(bytes, into: &messages)
         for message in messages where isGood {
             switch kademlia?.machine.answer(message, from: peer, remoteAddress: link.remoteAddress, at: now) {

@@ -69,7 +69,9 @@ extension PeerHost {
         count(link, received: bytes.count)
         chargeDownload(bytes.count, on: link)
         guard link.closeReason == nil else { return }
-        link.connection.receive(bytes, at: Loop.now)
+        let now = Loop.now
+        link.heardAt = now
+        link.connection.receive(bytes, at: now)
         update(link)
     }
 
@@ -96,7 +98,7 @@ extension PeerHost {
 
     /// Deals with what happened on a link, then sees to its output and timer.
     func update(_ link: Link) {
-        for event in link.connection.takeEvents() { handle(event, on: link) }
+        handleEvents(of: link)
         scheduleFlush(link)
         guard link.closeReason == nil, let deadline = link.connection.nextDeadline else { return }
         // A timer that fires too early costs less than one that is moved with every byte.
@@ -119,7 +121,7 @@ extension PeerHost {
         case .local(let text): link.connection.close(text)
         default: link.connection.transportEnded(reason.description)
         }
-        for event in link.connection.takeEvents() { handle(event, on: link) }
+        handleEvents(of: link)
     }
 
     /// The connection's state machine has ended: tell everyone, then let the last bytes out.
@@ -158,7 +160,7 @@ extension PeerHost {
         link.peer = peer
         link.securedAt = now
         gate.authenticated(link.id)
-        book.seen(peer, unixTime: Self.unixTime())
+        book.seen(peer, unixTime: WallClock.seconds)
         if let entry = entries[peer] {
             if takesAsParallel(link, of: entry, at: now) {
                 entry.parallel.append(link)
@@ -170,6 +172,8 @@ extension PeerHost {
                 entry.retiring.append(link)
             }
         } else {
+            // Even if it was dialed as an additional one: the first may have gone meanwhile.
+            link.isParallel = false
             entries[peer] = PeerEntry(id: peer, link: link)
             emit(.connected(peer, addresses: link.isOutbound ? [link.remoteAddress] : []))
         }
@@ -217,9 +221,11 @@ extension PeerHost {
 
     private func peerLostLink(_ peer: PeerID, _ link: Link, _ reason: CloseReason) {
         guard let entry = entries[peer] else { return }
-        if link.isParallel, entry.link !== link { return parallelLost(link, of: entry) }
         entry.retiring.removeAll { $0 === link }
-        guard entry.link === link else { return }
+        guard entry.link === link else {
+            if link.isParallel { parallelLost(link, of: entry) }
+            return
+        }
         entry.messageStreams = [:]
         if let other = entry.retiring.popLast() {
             other.retiredAt = nil
@@ -230,8 +236,10 @@ extension PeerHost {
         // An additional connection that is left takes the first one's place.
         if !entry.parallel.isEmpty {
             let other = entry.parallel.removeFirst()
+            // The tuner goes on with what is left, or nobody would close the others when they are not needed.
+            if other.isOutbound, !other.isSurplus { entry.tuner?.lost() }
             other.isParallel = false
-            entry.tuner = nil
+            other.isSurplus = false
             entry.link = other
             startWaitingRequests(of: entry)
             return
@@ -253,7 +261,16 @@ extension PeerHost {
 
     // MARK: Events of a connection
 
-    func handle(_ event: Connection.Event, on link: Link) {
+    /// Handles what happened on a link, up to its end. One event may make this host close the link while those that came
+    /// with it wait their turn: a stream taken up then would never be told that its connection is gone.
+    func handleEvents(of link: Link) {
+        for event in link.connection.takeEvents() {
+            guard link.closeReason == nil else { return }
+            handle(event, on: link)
+        }
+    }
+
+    private func handle(_ event: Connection.Event, on link: Link) {
         switch event {
         case .secured(let peer): linkSecured(link, peer)
         case .identified(let record):

@@ -8,9 +8,14 @@ extension PeerHost {
     /// Asked with one byte, how many connections will be dialed; answered with how many are welcome.
     static let parallelProtocol = "/atoll/parallel/1.0.0"
     /// Smaller responses stay on the first connection: they are soon over.
-    private static let largeResponseBytes = 64 << 10
+    static let largeResponseBytes = 64 << 10
     /// From the announcement to the connection.
     private static let announcementTime: Duration = .seconds(30)
+    /// Of that, from the dial to the connected socket; authentication has 15 s of its own.
+    private static let parallelConnectTimeout: Duration = .seconds(10)
+    /// Whoever dials an additional connection pings on the first one as soon as the socket is connected; longer silence, of four
+    /// round trips at least, means that the first one is dead.
+    private static let silenceMax: Duration = .seconds(1)
 
     /// Serves announcements. Called at the start.
     func serveParallel() {
@@ -28,14 +33,20 @@ extension PeerHost {
         guard let entry = entries[peer], let wanted = bytes.first else { return [0] }
         let free = max(0, limits.parallel.additionalMax - entry.parallel.count)
         let granted = min(Int(wanted), free)
-        entry.announced = (granted, Loop.now + Self.announcementTime)
+        entry.announced = (granted, Loop.now + Self.announcementTime, entry.link.id)
         return [UInt8(granted)]
     }
 
     /// Whether an authenticated connection is an additional one, which the peer has announced or this host dialed as such.
+    /// Announced were only connections beside the one that is still the first, and only if that one lives: a peer that lost
+    /// its power or its address comes back with a connection that replaces a silent one.
     func takesAsParallel(_ link: Link, of entry: PeerEntry, at now: Moment) -> Bool {
         if link.isParallel { return true }
-        guard !link.isOutbound, entry.announced.count > 0, now < entry.announced.until else { return false }
+        let first = entry.link
+        let silenceMax = max(Self.silenceMax, (first.connection.roundTrip ?? .zero) * 4)
+        guard !link.isOutbound, entry.announced.count > 0, now < entry.announced.until,
+            entry.announced.link == first.id, now - first.heardAt < silenceMax
+        else { return false }
         entry.announced.count -= 1
         link.isParallel = true
         return true
@@ -103,31 +114,52 @@ extension PeerHost {
         }
     }
 
-    private func dialParallel(_ target: SocketAddress, _ address: Multiaddr, of peer: PeerID) {
+    func dialParallel(_ target: SocketAddress, _ address: Multiaddr, of peer: PeerID) {
         guard state == .running, entries[peer] != nil, links.count + connecting.count < limits.connectionsMax,
             let handle = makeHandle()
         else {
             entries[peer]?.tuner?.failed(at: Loop.now)
             return
         }
-        connecting[ObjectIdentifier(handle)] = handle
+        let dial = ObjectIdentifier(handle)
+        connecting[dial] = handle
+        parallelDials[dial] = Loop.now + min(limits.connectTimeout, Self.parallelConnectTimeout)
         handle.connect(to: target) { status in
-            self.connecting[ObjectIdentifier(handle)] = nil
+            self.connecting[dial] = nil
+            self.parallelDials[dial] = nil
             guard status == 0, self.state == .running, !handle.isClosing, self.entries[peer] != nil else {
                 handle.close()
                 self.entries[peer]?.tuner?.failed(at: Loop.now)
                 return
             }
-            let link = self.startLink(
-                handle, id: self.newID(), address: address.withoutPeerID, expectedPeer: peer, isOutbound: true)
-            link.isParallel = true
-            link.onSecured = { result in
-                switch result {
-                case .success: self.entries[peer]?.tuner?.opened()
-                case .failure: self.entries[peer]?.tuner?.failed(at: Loop.now)
-                }
+            self.authenticateParallel(handle, address, of: peer)
+        }
+    }
+
+    func authenticateParallel(_ handle: StreamHandle, _ address: Multiaddr, of peer: PeerID) {
+        let link = startLink(
+            handle, id: newID(), address: address.withoutPeerID, expectedPeer: peer, isOutbound: true)
+        guard link.closeReason == nil else {
+            entries[peer]?.tuner?.failed(at: Loop.now)
+            return
+        }
+        link.isParallel = true
+        if let first = entries[peer]?.link {
+            first.connection.ping(at: Loop.now)
+            scheduleFlush(first)
+        }
+        link.onSecured = { result in
+            switch result {
+            case .success: self.entries[peer]?.tuner?.opened()
+            case .failure: self.entries[peer]?.tuner?.failed(at: Loop.now)
             }
         }
+    }
+
+    /// Gives up sockets that do not get connected: after the announcement's time the peer would take the connection for one
+    /// that replaces the first.
+    func abandonLateParallelDials(at now: Moment) {
+        for (dial, deadline) in parallelDials where deadline <= now { connecting[dial]?.close() }
     }
 
     /// An additional connection ended.

@@ -135,9 +135,13 @@ extension PeerHost {
             guard let dial = self.runningDials[id], let address = dial.race.address(of: attempt) else { return }
             dial.reasons[address] = .local(reason ?? "the name has no address")
             // Whom the address names, the addresses behind its name do, too.
-            let targets = found.compactMap(\.multiaddr).map { target in
-                address.peerID.map { target.encapsulating(p2p: $0) } ?? target
+            let mayBeLocal = self.mayBeLocal(dial)
+            let admitted = found.compactMap(\.multiaddr).filter { mayBeLocal || !$0.isLocal }
+            if admitted.isEmpty, !found.isEmpty {
+                dial.reasons[address] = .local(
+                    "a stranger's name that leads to this node's own network is not followed")
             }
+            let targets = admitted.map { target in address.peerID.map { target.encapsulating(p2p: $0) } ?? target }
             self.perform(dial.race.resolved(attempt, to: reason == nil ? targets : [], at: Loop.now), of: dial)
         }
     }
@@ -193,7 +197,7 @@ extension PeerHost {
     private func succeeded(_ attempt: Int, _ peer: PeerID, of dial: RunningDial) {
         let now = Loop.now
         if let address = dial.race.address(of: attempt), let began = dial.startedAt[attempt] {
-            book.succeeded(address, of: peer, latency: now - began, unixTime: Self.unixTime())
+            book.succeeded(address, of: peer, latency: now - began, unixTime: WallClock.seconds)
         }
         dial.winner = peer
         perform(dial.race.succeeded(attempt), of: dial)

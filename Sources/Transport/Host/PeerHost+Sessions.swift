@@ -49,7 +49,7 @@ extension PeerHost {
     }
 
     func acceptSession(_ stream: StreamID, bytesMax: Int, handler: @escaping SessionHandler, on link: Link) {
-        guard let peer = link.peer, state == .running,
+        guard let peer = link.peer, link.closeReason == nil, state == .running,
             max(link.servedStreams.count, link.answering) < limits.servedRequestsMax
         else { return link.connection.reset(stream) }
         link.servedStreams.insert(stream)
@@ -72,7 +72,8 @@ extension PeerHost {
         sessions[session.id] = session
         link.uses[stream] = .session(session)
         return PeerSession(
-            host: self, id: session.id, peer: peer, remoteAddress: link.remoteAddress, isOutbound: link.isOutbound)
+            host: self, id: session.id, peer: peer, remoteAddress: link.remoteAddress,
+            localAddress: SocketAddress(of: link.handle, remote: false)?.multiaddr, isOutbound: link.isOutbound)
     }
 
     // MARK: The owner's side
@@ -216,6 +217,13 @@ extension PeerHost {
         }
     }
 
+    /// Wakes everybody who waits in a session, as the last thing before their tasks are awaited: a wait ignores cancellation.
+    func failAllSessions() {
+        for (_, session) in sessions.sorted(by: { $0.key < $1.key }) {
+            fail(session, .disconnected(Self.stopping.description))
+        }
+    }
+
     // MARK: Dialing from an address of one's own
 
     /// Binds a socket that is about to connect. Where that fails the system chooses: the connection is worth more.
@@ -274,6 +282,8 @@ package struct PeerSession: Sendable {
     package let peer: PeerID
     /// The remote address of the connection's socket.
     package let remoteAddress: Multiaddr
+    /// The local one.
+    package let localAddress: Multiaddr?
     /// Whether this host dialed the connection.
     package let isOutbound: Bool
 

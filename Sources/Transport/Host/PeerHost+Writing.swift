@@ -38,7 +38,7 @@ extension PeerHost {
         if fullWrites == Self.writesInARow, !link.handle.isWriting { link.sendRate.unhindered() }
         fitSocket(of: link)
         if link.output.capacity > 4 * chunkBytes + (64 << 10) { link.output = [] }
-        for event in link.connection.takeEvents() { handle(event, on: link) }
+        handleEvents(of: link)
         gossipFlushed(link)
         guard !link.handle.isWriting else { return }
         if link.connection.hasOutput() {

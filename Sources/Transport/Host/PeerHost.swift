@@ -50,6 +50,8 @@ package actor PeerHost {
     var runningDials: [UInt64: RunningDial] = [:]
     /// Sockets that are not connected yet.
     var connecting: [ObjectIdentifier: StreamHandle] = [:]
+    /// Until when those of them may take that are to be additional connections.
+    var parallelDials: [ObjectIdentifier: Moment] = [:]
     var book = AddressBook()
     var gate: InboundGate
     var protectedPeers: Set<PeerID> = []
@@ -164,6 +166,7 @@ package actor PeerHost {
         for dial in runningDials.values.sorted(by: { $0.id < $1.id }) { cancel(dial) }
         for handle in connecting.values { handle.close() }
         for link in links.values.sorted(by: { $0.id < $1.id }) { close(link, .local("this node is stopping")) }
+        failAllSessions()
         while let (id, task) = tasks.first {
             await task.value
             tasks[id] = nil
@@ -231,6 +234,7 @@ package actor PeerHost {
         reopenGossip(at: now)
         abandonLateSessions(at: now)
         closeRetired(at: now)
+        abandonLateParallelDials(at: now)
         tuneParallel(at: now)
         housekeeping?.set(now + Self.housekeepingInterval)
     }
