@@ -227,7 +227,7 @@ struct FetchRun {
         case .tooLong: return schedule(.failure(id, .tooLong), at: soon)
         case .tooShort: bytes.removeLast()
         case .padding:
-            if bytes.count < request.byteCountMax { bytes.append(7) }
+            if request.kind == .content, bytes.count < request.byteCountMax { bytes.append(7) }
         case .lying(let first) where giver.answers >= first: bytes[bytes.count / 2] ^= 1
         case .lyingAboutTheList where request.kind == .chunkDigests: bytes[0] ^= 1
         case .lying, .lyingAboutTheList: break
