@@ -74,7 +74,7 @@ package final class RunningNode {
     /// The shipped fetching of blobs.
     var fetcher = BlobFetcher()
     /// Chunks of blobs that are not complete, in order of arrival.
-    var arriving: [Digest: [Int: [UInt8]]] = [:]
+    var arriving: [BlobReference: [Int: [UInt8]]] = [:]
     /// The last moment for which the fetcher has an event in the queue.
     var fetcherDeadline: Moment?
     /// Cleared by `.stopTraining`.

@@ -34,7 +34,7 @@ enum SimulationEvent {
     /// The last byte of an answer arrives.
     case blobArrived(BlobTransfer, [UInt8])
     /// A blob whose chunks have all arrived is synced.
-    case blobStored(Life, Digest, [UInt8])
+    case blobStored(Life, BlobReference, [UInt8])
     /// A transfer did not work out.
     case blobFailed(BlobTransfer, BlobFetcher.Failure)
     /// The fetcher of a life waits no longer.

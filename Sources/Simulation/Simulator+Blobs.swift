@@ -10,7 +10,7 @@ extension Simulator {
     ) throws(InvariantViolation) {
         let node = nodes[life.node.value]
         if node.disk.blobs[blob.digest] != nil {
-            queue.schedule(.input(life, .fetched(blob.digest)), after: .zero)
+            queue.schedule(.input(life, .fetched(blob)), after: .zero)
             return
         }
         running.fetcher.start(blob, from: peers.filter { $0 != node.identity.peerID }, at: now)
@@ -35,19 +35,24 @@ extension Simulator {
             switch output {
             case .request(let id, let request, let peer): ask(id, request, peer, life)
             case .cancel, .storeLeaves: break
-            case .store(let digest, let chunk, let bytes):
-                guard running.arriving[digest, default: [:]].updateValue(bytes, forKey: chunk) == nil else {
-                    throw InvariantViolation(.contract, life.node, "stored chunk \(chunk) of \(digest.short) twice")
+            case .store(let blob, let chunk, let bytes):
+                guard running.arriving[blob, default: [:]].updateValue(bytes, forKey: chunk) == nil else {
+                    throw InvariantViolation(
+                        .contract, life.node, "stored chunk \(chunk) of \(blob.digest.short) twice")
                 }
-            case .completed(let digest):
-                let chunks = running.arriving.removeValue(forKey: digest) ?? [:]
+            case .completed(let blob):
+                let chunks = running.arriving.removeValue(forKey: blob) ?? [:]
                 let bytes = chunks.sorted { $0.key < $1.key }.flatMap(\.value)
-                queue.schedule(.blobStored(life, digest, bytes), after: nodes[life.node.value].syncLatency())
-            case .failed(let digest, let reason):
-                running.arriving[digest] = nil
-                queue.schedule(.input(life, .fetchFailed(digest, reason: reason)), after: .zero)
-            case .lied(let peer, let reason):
+                queue.schedule(.blobStored(life, blob, bytes), after: nodes[life.node.value].syncLatency())
+            case .failed(let blob, let reason):
+                running.arriving[blob] = nil
+                queue.schedule(.input(life, .fetchFailed(blob, reason: reason)), after: .zero)
+            case .misnamed(let blob, let byteCount):
                 // Every node of a simulation is honest.
+                throw InvariantViolation(
+                    .contract, life.node,
+                    "was told of \(blob.byteCount) bytes of \(blob.digest.short), which has \(byteCount)")
+            case .lied(let peer, let reason):
                 throw InvariantViolation(.contract, life.node, "called \(peer.short) a liar: \(reason)")
             }
         }
@@ -108,15 +113,15 @@ extension Simulator {
         try advanceFetcher(transfer.asker) { $0.failed(transfer.id, failure, at: now) }
     }
 
-    func blobStored(_ life: Life, _ digest: Digest, _ bytes: [UInt8]) throws(InvariantViolation) {
+    func blobStored(_ life: Life, _ blob: BlobReference, _ bytes: [UInt8]) throws(InvariantViolation) {
         guard running(life) != nil else { return }
         let stored: Digest
         do throws(StorageFailure) {
             stored = try nodes[life.node.value].disk.write(bytes)
-        } catch { return try feed(life, .fetchFailed(digest, reason: error.reason)) }
-        guard stored == digest else {
-            throw InvariantViolation(.contract, life.node, "completed \(digest.short) with other bytes")
+        } catch { return try feed(life, .fetchFailed(blob, reason: error.reason)) }
+        guard stored == blob.digest else {
+            throw InvariantViolation(.contract, life.node, "completed \(blob.digest.short) with other bytes")
         }
-        try feed(life, .fetched(digest))
+        try feed(life, .fetched(blob))
     }
 }

@@ -10,8 +10,9 @@ extension Simulator {
         case .started, .clock, .received, .trained, .persisted: nil
         case .connected(let peer, _): "connected to \(hexadecimal(peer.publicKey.prefix(4)))"
         case .disconnected(let peer): "disconnected from \(hexadecimal(peer.publicKey.prefix(4)))"
-        case .fetched(let digest): "fetched \(digest.short)"
-        case .fetchFailed(let digest, let reason): "fetch of \(digest.short) failed: \(reason)"
+        case .fetched(let blob): "fetched \(blob.digest.short)"
+        case .fetchFailed(let blob, let reason): "fetch of \(blob.digest.short) failed: \(reason)"
+        case .blobMisnamed(let blob, let count): "\(blob.digest.short) has \(count) bytes, not \(blob.byteCount)"
         case .persistFailed(_, let reason): "write failed: \(reason)"
         case .computed(let token, _): "computed \(token.value)"
         case .snapshotTaken(let fragment, let round, let progress):

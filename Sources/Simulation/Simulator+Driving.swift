@@ -32,8 +32,7 @@ extension Simulator {
         case .publish(let message): try publish(message, from: node)
         case .dial(let peer, let addresses): dial(peer, addresses, from: node)
         case .disconnect(let peer, let reason): try drop(peer, reason, by: node)
-        case .fetch(let digest, let byteCount, let peers):
-            try fetch(BlobReference(digest: digest, byteCount: byteCount), from: peers, life, running)
+        case .fetch(let blob, let peers): try fetch(blob, from: peers, life, running)
         case .dropBlob(let digest): node.disk.drop(digest)
         case .forgetAdmission(let key):
             node.disk.removeRecords { if case .admission(key, _) = $0 { true } else { false } }

@@ -166,7 +166,7 @@ package final class Simulator {
         case .jobEnded(let life, let job, let token): try jobEnded(life, job, token)
         case .blobRequested(let transfer): blobRequested(transfer)
         case .blobArrived(let transfer, let bytes): try blobArrived(transfer, bytes)
-        case .blobStored(let life, let digest, let bytes): try blobStored(life, digest, bytes)
+        case .blobStored(let life, let blob, let bytes): try blobStored(life, blob, bytes)
         case .blobFailed(let transfer, let failure): try blobFailed(transfer, failure)
         case .fetcherDue(let life, let moment): try fetcherDue(life, moment)
         case .fault(let fault): try commit(fault)

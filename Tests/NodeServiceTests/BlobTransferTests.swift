@@ -79,7 +79,7 @@ import Transport
             for await event in events {
                 switch event {
                 case .fetched: isFetched = true
-                case .failed: isFetched = false
+                case .failed, .misnamed: isFetched = false
                 case .lied: Issue.record("called an honest giver a liar")
                 }
                 break

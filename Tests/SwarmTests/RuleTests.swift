@@ -106,7 +106,7 @@ struct BlobShelfTests {
         #expect(shelf.nextFetch() == nil)
         #expect(shelf.release(other).isEmpty)
         #expect(shelf.release(holder) == [first.digest])
-        #expect(!shelf.isHeld(first.digest))
+        #expect(!shelf.isHeld(first))
     }
 
     @Test func everySourceIsNamedOnceAndThenTheBlobRests() {
@@ -118,13 +118,13 @@ struct BlobShelfTests {
         shelf.need(first, for: other, from: [peers[1], peers[2]])
         #expect(shelf.nextFetch()?.sources == [peers[2]])
         #expect(shelf.nextFetch() == nil && shelf.inFlight == 1)
-        #expect(shelf.failed(first.digest) == [holder, other])
+        #expect(shelf.failed(first) == [holder, other])
         #expect(shelf.nextFetch() == nil && shelf.inFlight == 0 && shelf.hasResting)
-        #expect(shelf.hasFailed(first.digest, sweeps: 1) && !shelf.hasFailed(first.digest, sweeps: 2))
+        #expect(shelf.hasFailed(first, sweeps: 1) && !shelf.hasFailed(first, sweeps: 2))
         shelf.wake()
         #expect(shelf.nextFetch()?.sources == peers)
-        #expect(shelf.fetched(first.digest) == [holder, other])
-        #expect(shelf.isHeld(first.digest))
+        #expect(shelf.fetched(first) == [holder, other])
+        #expect(shelf.isHeld(first))
     }
 
     @Test func aSourceThatComesTooLateForAFetchStartsTheNext() {
@@ -133,10 +133,10 @@ struct BlobShelfTests {
         #expect(shelf.nextFetch()?.sources == [peers[0]])
         shelf.need(first, for: holder, from: [peers[1]])
         // The failure is on its way before the new source was told.
-        #expect(shelf.failed(first.digest) == [holder])
+        #expect(shelf.failed(first) == [holder])
         #expect(shelf.nextFetch()?.sources == [peers[1]] && shelf.inFlight == 1)
-        _ = shelf.failed(first.digest)
-        #expect(shelf.nextFetch() == nil && shelf.hasFailed(first.digest, sweeps: 1))
+        _ = shelf.failed(first)
+        #expect(shelf.nextFetch() == nil && shelf.hasFailed(first, sweeps: 1))
         // What a fetch has begun goes with the need.
         #expect(shelf.release(holder) == [first.digest])
     }
@@ -146,9 +146,29 @@ struct BlobShelfTests {
         shelf.need(first, for: holder, from: peers)
         #expect(shelf.nextFetch() != nil)
         #expect(shelf.release(holder).isEmpty)
-        #expect(shelf.fetched(first.digest) == [])
+        #expect(shelf.fetched(first) == [])
         #expect(shelf.inFlight == 0)
-        #expect(shelf.fetched(first.digest) == nil)
+        #expect(shelf.fetched(first) == nil)
+    }
+
+    @Test func aFalseSizeIsAnotherBlobAndItsSignersAreNamed() {
+        let wrong = BlobReference(digest: first.digest, byteCount: 9)
+        var shelf = BlobShelf()
+        shelf.need(wrong, for: other, from: [peers[0], peers[1]], namedBy: peers[0])
+        shelf.need(first, for: holder, from: [peers[1]], namedBy: peers[1])
+        #expect(shelf.nextFetch() == .init(blob: wrong, sources: [peers[0], peers[1]]))
+        #expect(shelf.nextFetch() == .init(blob: first, sources: [peers[1]]))
+        #expect(shelf.fetched(first) == [holder])
+        #expect(shelf.isHeld(first) && !shelf.isHeld(wrong))
+        let refuted = shelf.refuted(wrong)
+        #expect(refuted.holders == [other] && refuted.signers == [peers[0]])
+        #expect(shelf.hasFailed(wrong, sweeps: 100) && !shelf.hasResting && shelf.inFlight == 0)
+        shelf.wake()
+        shelf.need(wrong, for: other, from: peers)
+        #expect(shelf.nextFetch() == nil)
+        // The file has the digest's name: it goes when no size of it is needed any more.
+        #expect(shelf.release(other).isEmpty && shelf.isNeeded(first.digest))
+        #expect(shelf.release(holder) == [first.digest] && shelf.all.isEmpty)
     }
 
     @Test func fetchesInFlightAreBounded() {

@@ -88,6 +88,21 @@ struct SwarmRunTests {
         #expect(swarm.violations.isEmpty)
     }
 
+    @Test(arguments: 1...3) func whoeverTellsFalseSizesOfBlobsIsChargedAndNobodyElse(seed: UInt64) {
+        let swarm = TestSwarm(nodes: 4, seed: seed)
+        swarm.nodes[3].tellsFalseSizes = true
+        for number in 0..<4 { swarm.start(number) }
+        let honest = swarm.nodes.prefix(3)
+        #expect(swarm.run(until: 200) { _ in honest.allSatisfy { $0.heads.allSatisfy { $0.round >= 6 } } })
+        let charged = honest.flatMap(\.events).compactMap { event -> PeerID? in
+            guard case .violation(let peer, let reason) = event else { return nil }
+            #expect(reason.contains("it has 100"), "\(reason)")
+            return peer
+        }
+        #expect(!charged.isEmpty && charged.allSatisfy { $0 == swarm.nodes[3].peerID })
+        #expect(!swarm.nodes[3].events.contains { if case .violation = $0 { true } else { false } })
+    }
+
     @Test func aNodeThatCannotWriteTrainsOnAndSignsNothing() {
         let swarm = TestSwarm(nodes: 3, seed: 3)
         for number in 0..<3 { swarm.start(number) }

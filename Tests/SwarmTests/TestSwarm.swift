@@ -62,6 +62,8 @@ final class TestNode {
     var snapshotsAsked: [(FragmentIndex, RoundIndex)] = []
     var trains = true
     var diskWorks = true
+    /// Whether it says of its blobs that they are smaller than they are.
+    var tellsFalseSizes = false
     var stepDuration: Duration = .milliseconds(100)
     var finished = false
     var stopped = false
@@ -355,17 +357,20 @@ final class TestSwarm {
             // What was sent before arrives before.
             schedule(other, after: 0.05, .input(.disconnected(node.peerID)))
             schedule(node, after: 0.05, .input(.disconnected(peer)))
-        case .fetch(let digest, _, let peers):
+        case .fetch(let blob, let peers):
+            let digest = blob.digest
             let has = node.blobs.contains(digest)
             let offered = peers.compactMap(self.node).contains {
                 $0.isUp && $0.core!.mayServe(node.peerID) && $0.blobs.contains(digest)
                     && links.contains(pair(node.number, $0.number))
             }
-            if has || offered {
+            if has || offered, blob.byteCount < 64 {
+                schedule(node, after: delay(), .input(.blobMisnamed(blob, byteCount: 100)))
+            } else if has || offered {
                 node.blobs.insert(digest)
-                schedule(node, after: has ? 0 : delay(), .input(.fetched(digest)))
+                schedule(node, after: has ? 0 : delay(), .input(.fetched(blob)))
             } else {
-                schedule(node, after: delay(), .input(.fetchFailed(digest, reason: "not there")))
+                schedule(node, after: delay(), .input(.fetchFailed(blob, reason: "not there")))
             }
         case .dropBlob(let digest): node.blobs.remove(digest)
         case .forgetAdmission(let key): node.admissions[key] = nil
@@ -408,7 +413,7 @@ final class TestSwarm {
 
     private func compute(_ job: Job, _ node: TestNode) -> JobResult {
         func blob(_ bytes: [UInt8]) -> BlobReference {
-            let reference = BlobReference(digest: Digest(hashing: bytes), byteCount: 100)
+            let reference = BlobReference(digest: Digest(hashing: bytes), byteCount: node.tellsFalseSizes ? 10 : 100)
             node.blobs.insert(reference.digest)
             return reference
         }

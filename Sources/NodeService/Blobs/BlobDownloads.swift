@@ -15,6 +15,8 @@ actor BlobDownloads {
         case fetched(BlobReference)
         /// It could not be had; what there is of it stays for the next try.
         case failed(BlobReference, reason: String)
+        /// The digest is that of a blob of another size.
+        case misnamed(BlobReference, byteCount: Int)
         /// A peer sent what no honest one sends.
         case lied(PeerID, reason: String)
     }
@@ -28,9 +30,10 @@ actor BlobDownloads {
     private let report: @Sendable (Event) -> Void
     private let clock = MonotonicClock()
     private var fetcher: BlobFetcher
-    private var wanted: [Digest: BlobReference] = [:]
-    /// Files of blobs of several chunks.
-    private var partials: [Digest: PartialBlob] = [:]
+    private var wanted: Set<BlobReference> = []
+    /// Files of blobs of several chunks. Two that tell different sizes of one digest share a file, and that is safe:
+    /// only the true size gets a list of chunk digests, and nothing is written before the list.
+    private var partials: [BlobReference: PartialBlob] = [:]
     private var calls: [BlobFetcher.RequestID: (task: Task<Void, Never>, bytes: IncomingBytes)] = [:]
     private let alarms: AlarmThread<Int>
     private let ticks: AsyncStream<Void>
@@ -95,24 +98,25 @@ actor BlobDownloads {
         alarms.stop()
     }
 
-    /// Fetches a blob, or names more peers for one that is being fetched. Exactly one `.fetched` or `.failed` follows.
+    /// Fetches a blob, or names more peers for one that is being fetched. Exactly one `.fetched`, `.failed` or `.misnamed`
+    /// follows.
     func fetch(_ blob: BlobReference, from peers: [PeerID]) {
         guard !isStopped else { return }
-        if fetcher.isFetching(blob.digest) {
+        if fetcher.isFetching(blob) {
             fetcher.start(blob, from: peers, at: clock.now)
             return perform()
         }
         if folder.holds(blob.digest, byteCount: blob.byteCount) { return report(.fetched(blob)) }
-        wanted[blob.digest] = blob
+        wanted.insert(blob)
         var leaves: [Digest]?
         if BlobTree.chunkCount(of: blob.byteCount) > 1, blob.byteCount <= BlobTree.byteCountMax {
             do throws(FileError) {
                 let partial = try folder.openPartial(blob.digest, byteCount: blob.byteCount)
-                partials[blob.digest] = partial
+                partials[blob] = partial
                 leaves = partial.storedLeaves()
-            } catch { return giveUp(blob.digest, error.description) }
+            } catch { return giveUp(blob, error.description) }
         }
-        let held = leaves.flatMap { partials[blob.digest]?.heldChunks($0) } ?? []
+        let held = leaves.flatMap { partials[blob]?.heldChunks($0) } ?? []
         fetcher.start(blob, from: peers, leaves: leaves, held: held, at: clock.now)
         perform()
     }
@@ -130,10 +134,10 @@ actor BlobDownloads {
     }
 
     /// Ends a fetch without a report; what there is of the blob stays on disk.
-    func cancel(_ digest: Digest) {
-        wanted[digest] = nil
-        partials[digest] = nil
-        fetcher.stop(digest, at: clock.now)
+    func cancel(_ blob: BlobReference) {
+        wanted.remove(blob)
+        partials[blob] = nil
+        fetcher.stop(blob, at: clock.now)
         perform()
     }
 
@@ -153,38 +157,41 @@ actor BlobDownloads {
         switch output {
         case .request(let id, let request, let peer): start(id, request, peer)
         case .cancel(let id): calls.removeValue(forKey: id)?.task.cancel()
-        case .storeLeaves(let digest, let leaves):
-            attempt(digest) { () throws(FileError) in
-                if let partial = partials[digest] { try partial.write(leaves) }
+        case .storeLeaves(let blob, let leaves):
+            attempt(blob) { () throws(FileError) in
+                if let partial = partials[blob] { try partial.write(leaves) }
             }
-        case .store(let digest, let chunk, let bytes):
-            guard wanted[digest] != nil else { return }
-            attempt(digest) { () throws(FileError) in
-                if let partial = partials[digest] {
+        case .store(let blob, let chunk, let bytes):
+            guard wanted.contains(blob) else { return }
+            attempt(blob) { () throws(FileError) in
+                if let partial = partials[blob] {
                     try partial.write(bytes, asChunk: chunk)
                 } else {
-                    try folder.store(bytes, as: digest)
+                    try folder.store(bytes, as: blob.digest)
                 }
             }
-        case .completed(let digest):
-            attempt(digest) { () throws(FileError) in
-                if let partial = partials[digest] { try partial.commit() }
+        case .completed(let blob):
+            attempt(blob) { () throws(FileError) in
+                if let partial = partials[blob] { try partial.commit() }
             }
-            partials[digest] = nil
-            if let blob = wanted.removeValue(forKey: digest) { report(.fetched(blob)) }
-        case .failed(let digest, let reason): giveUp(digest, reason)
+            partials[blob] = nil
+            if wanted.remove(blob) != nil { report(.fetched(blob)) }
+        case .failed(let blob, let reason): giveUp(blob, reason)
+        case .misnamed(let blob, let byteCount):
+            partials[blob] = nil
+            if wanted.remove(blob) != nil { report(.misnamed(blob, byteCount: byteCount)) }
         case .lied(let peer, let reason): report(.lied(peer, reason: reason))
         }
     }
 
-    private func attempt(_ digest: Digest, _ body: () throws(FileError) -> Void) {
-        do throws(FileError) { try body() } catch { giveUp(digest, error.description) }
+    private func attempt(_ blob: BlobReference, _ body: () throws(FileError) -> Void) {
+        do throws(FileError) { try body() } catch { giveUp(blob, error.description) }
     }
 
-    private func giveUp(_ digest: Digest, _ reason: String) {
-        partials[digest] = nil
-        fetcher.stop(digest, at: clock.now)
-        if let blob = wanted.removeValue(forKey: digest) { report(.failed(blob, reason: reason)) }
+    private func giveUp(_ blob: BlobReference, _ reason: String) {
+        partials[blob] = nil
+        fetcher.stop(blob, at: clock.now)
+        if wanted.remove(blob) != nil { report(.failed(blob, reason: reason)) }
     }
 
     private func start(_ id: BlobFetcher.RequestID, _ request: BlobRequest, _ peer: PeerID) {

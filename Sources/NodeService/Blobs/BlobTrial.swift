@@ -289,7 +289,7 @@ private actor TrialTaker {
         for await event in events {
             switch event {
             case .fetched: return true
-            case .failed: return false
+            case .failed, .misnamed: return false
             case .lied(let peer, let reason):
                 liars.insert(peer)
                 await host.disconnect(peer, reason: reason)

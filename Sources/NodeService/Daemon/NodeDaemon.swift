@@ -294,11 +294,12 @@ extension NodeDaemon {
             case .fetched(let blob):
                 // An earlier drop may have deleted it while this was on its way.
                 if setup.blobs.claim(blob.digest, byteCount: blob.byteCount) {
-                    handle(.fetched(blob.digest))
+                    handle(.fetched(blob))
                 } else {
-                    handle(.fetchFailed(blob.digest, reason: "it was deleted meanwhile"))
+                    handle(.fetchFailed(blob, reason: "it was deleted meanwhile"))
                 }
-            case .failed(let blob, let reason): handle(.fetchFailed(blob.digest, reason: reason))
+            case .failed(let blob, let reason): handle(.fetchFailed(blob, reason: reason))
+            case .misnamed(let blob, let byteCount): handle(.blobMisnamed(blob, byteCount: byteCount))
             case .lied(let peer, let reason):
                 logger.warning("a peer sends false blobs", metadata: ["peer": "\(peer.short)", "reason": "\(reason)"])
                 networkCommands.add(.disconnect(peer, "a false blob: \(reason)"))
@@ -405,9 +406,8 @@ extension NodeDaemon {
         case .publish(let message): networkCommands.add(.publish(message))
         case .dial(let peer, let addresses): networkCommands.add(.dial(peer, addresses))
         case .disconnect(let peer, let reason): networkCommands.add(.disconnect(peer, reason))
-        case .fetch(let digest, let byteCount, let peers):
-            let others = peers.filter { $0 != setup.identity.peerID }
-            downloadCommands.add(.fetch(BlobReference(digest: digest, byteCount: byteCount), from: others))
+        case .fetch(let blob, let peers):
+            downloadCommands.add(.fetch(blob, from: peers.filter { $0 != setup.identity.peerID }))
         case .dropBlob(let digest): storageCommands.add(.dropBlob(digest, askedAt: setup.blobs.moment))
         case .keepBlobs(let digests): storageCommands.add(.keepBlobs(digests))
         case .persist(let record, let token): storageCommands.add(.persist(record, token))

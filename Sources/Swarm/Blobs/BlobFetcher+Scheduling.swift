@@ -1,12 +1,13 @@
 import Compression
+import OuterSync
 import PeerNet
 
 // Whom to ask for what next.
 
 extension BlobFetcher {
     private struct Choice {
-        var digest: Digest
-        var chunk: Int?
+        var blob: BlobReference
+        var part: Part
         var giver: PeerID
     }
 
@@ -16,11 +17,11 @@ extension BlobFetcher {
             givers[peer]?.pausedUntil = .zero
         }
         while bytesInFlight < limits.bytesInFlightMax, let choice = nextChoice() {
-            if choice.chunk != nil { blobs[choice.digest]?.wanted.removeLast() }
-            issue(choice.digest, chunk: choice.chunk, to: choice.giver, at: now)
+            if case .chunk = choice.part { blobs[choice.blob]?.wanted.removeLast() }
+            issue(choice.part, of: choice.blob, to: choice.giver, at: now)
         }
-        for digest in order where blobs[digest].map({ $0.givers.isEmpty && $0.requestCount == 0 }) == true {
-            fail(digest)
+        for reference in order where blobs[reference].map({ $0.givers.isEmpty && $0.requestCount == 0 }) == true {
+            fail(reference)
         }
     }
 
@@ -29,18 +30,19 @@ extension BlobFetcher {
     private func nextChoice() -> Choice? { nextChoice(ofLargeBlobs: false) ?? nextChoice(ofLargeBlobs: true) }
 
     private func nextChoice(ofLargeBlobs isLarge: Bool) -> Choice? {
-        for digest in order {
-            guard let blob = blobs[digest], (blob.chunkCount > 1) == isLarge else { continue }
+        for reference in order {
+            // What a survey finds out may end the fetch: until then nobody else is bothered.
+            guard let blob = blobs[reference], (blob.chunkCount > 1) == isLarge, blob.survey == nil else { continue }
             if blob.leaves == nil {
                 // A list is small: two are asked, lest the first one be silent.
                 guard blob.listGivers.count < 2 else { continue }
                 if let giver = bestGiver(of: blob, for: BlobTree.listByteCount(of: blob.byteCount)) {
-                    return Choice(digest: digest, chunk: nil, giver: giver)
+                    return Choice(blob: reference, part: .list, giver: giver)
                 }
             } else if let chunk = blob.wanted.last {
                 let byteCount = BlobTree.range(ofChunk: chunk, byteCount: blob.byteCount).count
                 if let giver = bestGiver(of: blob, for: byteCount) {
-                    return Choice(digest: digest, chunk: chunk, giver: giver)
+                    return Choice(blob: reference, part: .chunk(chunk), giver: giver)
                 }
             }
         }

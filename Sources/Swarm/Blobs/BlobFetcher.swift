@@ -10,6 +10,10 @@ package import PeerNet
 /// asked nothing more for a while; whoever sends nothing is passed over for growing pauses. Which giver gets the next
 /// chunk follows from measured rates. The list of chunk digests of a large blob comes first, checked against the blob's
 /// name.
+///
+/// A blob is what digest and size name together, and the size is only what somebody said: the digest of a small blob
+/// does not cover it. So until bytes have proved the size, an answer that does not fit is the giver's fault only if no
+/// holder of any blob of that digest could have sent it; otherwise the giver is asked how large its blob is.
 package struct BlobFetcher: Sendable {
     /// Names one request.
     package typealias RequestID = UInt64
@@ -22,15 +26,18 @@ package struct BlobFetcher: Sendable {
         /// Give a request up; no answer is expected.
         case cancel(RequestID)
         /// Keep the verified list of chunk digests of an unfinished blob for a later start.
-        case storeLeaves(Digest, [Digest])
+        case storeLeaves(BlobReference, [Digest])
         /// Write a verified chunk; it comes once.
-        case store(Digest, chunk: Int, bytes: [UInt8])
+        case store(BlobReference, chunk: Int, bytes: [UInt8])
         /// A giver sent what no honest one sends; all that it was asked for is cancelled.
         case lied(PeerID, reason: String)
         /// Every chunk of the blob was stored; it is forgotten here.
-        case completed(Digest)
+        case completed(BlobReference)
         /// No giver is left; the blob is forgotten here. What was stored can be named at the next `start`.
-        case failed(Digest, reason: String)
+        case failed(BlobReference, reason: String)
+        /// The digest is that of a blob of another size, as its bytes or its list prove; the reference is forgotten
+        /// here, and no giver is to blame.
+        case misnamed(BlobReference, byteCount: Int)
     }
 
     /// Why a request had no answer.
@@ -89,26 +96,47 @@ package struct BlobFetcher: Sendable {
         var wanted: [Int] = []
         var missingCount = 0
         var listGivers: Set<PeerID> = []
+        /// The request of a giver that is being asked how large its blob is.
+        var survey: RequestID?
         var requestCount = 0
         var lastReason = "nobody is named who holds it"
         var chunkCount: Int { BlobTree.chunkCount(of: byteCount) }
     }
 
+    /// What a request asks for.
+    enum Part: Hashable, Sendable {
+        case chunk(Int)
+        /// The list of chunk digests.
+        case list
+        /// As much of the list as any blob has, of a giver whose blob seems to have another size.
+        case surveyList
+        /// The last chunk that the giver's list, kept here, says there is, and one byte more.
+        case surveyEnd([Digest])
+    }
+
     struct Request: Sendable {
-        var blob: Digest
-        /// nil: the list of chunk digests.
-        var chunk: Int?
+        var blob: BlobReference
+        var part: Part
         var giver: PeerID
+        /// What a giver sends whose blob has the size that was named.
         var byteCount: Int
+        /// What it may send at most.
+        var byteCountMax: Int
         var issuedAt: Moment
         /// Bytes that `progressed` has told of.
         var seen = 0
+        var isOfContent: Bool {
+            switch part {
+            case .chunk, .surveyEnd: true
+            case .list, .surveyList: false
+            }
+        }
     }
 
     let limits: Limits
-    var blobs: [Digest: Blob] = [:]
+    var blobs: [BlobReference: Blob] = [:]
     /// Blobs in the order in which they were started.
-    var order: [Digest] = []
+    var order: [BlobReference] = []
     var givers: [PeerID: BlobGiver] = [:]
     var requests: [RequestID: Request] = [:]
     var distrusted: [PeerID: Moment] = [:]
@@ -128,7 +156,7 @@ package struct BlobFetcher: Sendable {
     mutating func put(_ output: Output) { outputs.append(output) }
 
     /// Whether a blob is being fetched.
-    package func isFetching(_ digest: Digest) -> Bool { blobs[digest] != nil }
+    package func isFetching(_ reference: BlobReference) -> Bool { blobs[reference] != nil }
     /// Whether answers are expected.
     package var hasRequests: Bool { !requests.isEmpty }
     /// The measured rate of a giver in bytes per second.
@@ -143,67 +171,74 @@ package struct BlobFetcher: Sendable {
     ///   - leaves: the list of chunk digests, where an earlier start has stored it; a wrong one is ignored.
     ///   - held: the chunks that an earlier start has stored and that were checked against `leaves`.
     package mutating func start(
-        _ blob: BlobReference, from sources: [PeerID], leaves: [Digest]? = nil, held: Set<Int> = [], at now: Moment
+        _ reference: BlobReference, from sources: [PeerID], leaves: [Digest]? = nil, held: Set<Int> = [], at now: Moment
     ) {
-        if blobs[blob.digest] == nil {
-            guard (1...BlobTree.byteCountMax).contains(blob.byteCount) else {
-                return put(.failed(blob.digest, reason: "no blob has \(blob.byteCount) bytes"))
+        if blobs[reference] == nil {
+            guard (1...BlobTree.byteCountMax).contains(reference.byteCount) else {
+                return put(.failed(reference, reason: "no blob has \(reference.byteCount) bytes"))
             }
-            var new = Blob(byteCount: blob.byteCount)
+            var new = Blob(byteCount: reference.byteCount)
             if new.chunkCount == 1 {
-                new.expect([blob.digest], held: [])
+                new.expect([reference.digest], held: [])
             } else if let leaves, leaves.count == new.chunkCount,
-                BlobTree.root(of: leaves, byteCount: blob.byteCount) == blob.digest
+                BlobTree.root(of: leaves, byteCount: reference.byteCount) == reference.digest
             {
                 new.expect(leaves, held: held)
             }
-            blobs[blob.digest] = new
-            order.append(blob.digest)
-            if new.leaves != nil, new.missingCount == 0 { return complete(blob.digest) }
+            blobs[reference] = new
+            order.append(reference)
+            if new.leaves != nil, new.missingCount == 0 { return complete(reference) }
         }
-        for peer in sources { add(peer, to: blob.digest, at: now) }
+        for peer in sources { add(peer, to: reference, at: now) }
         schedule(at: now)
     }
 
-    private mutating func add(_ peer: PeerID, to digest: Digest, at now: Moment) {
-        guard var blob = blobs[digest], blob.givers[peer] == nil, blob.absent[peer] == nil, !blob.spent.contains(peer)
+    private mutating func add(_ peer: PeerID, to reference: BlobReference, at now: Moment) {
+        guard var blob = blobs[reference], blob.givers[peer] == nil, blob.absent[peer] == nil,
+            !blob.spent.contains(peer)
         else { return }
         if let until = distrusted[peer] {
             guard until <= now else {
                 blob.lastReason = "\(peer.short) is not trusted"
-                blobs[digest] = blob
+                blobs[reference] = blob
                 return
             }
             distrusted[peer] = nil
         }
         blob.givers[peer] = Standing(rank: blob.rankNext)
         blob.rankNext += 1
-        blobs[digest] = blob
+        blobs[reference] = blob
         if givers[peer] == nil { givers[peer] = BlobGiver() }
     }
 
     /// Gives a blob up.
-    package mutating func stop(_ digest: Digest, at now: Moment) {
-        guard blobs[digest] != nil else { return }
-        for id in requests.keys.sorted() where requests[id]?.blob == digest { cancel(id) }
-        forget(digest)
+    package mutating func stop(_ reference: BlobReference, at now: Moment) {
+        guard blobs[reference] != nil else { return }
+        cancelRequests(for: reference)
+        forget(reference)
         schedule(at: now)
     }
 
-    mutating func complete(_ digest: Digest) {
-        forget(digest)
-        put(.completed(digest))
+    mutating func complete(_ reference: BlobReference) {
+        forget(reference)
+        put(.completed(reference))
     }
 
-    mutating func fail(_ digest: Digest) {
-        let reason = blobs[digest]?.lastReason ?? ""
-        forget(digest)
-        put(.failed(digest, reason: reason))
+    mutating func fail(_ reference: BlobReference) {
+        let reason = blobs[reference]?.lastReason ?? ""
+        forget(reference)
+        put(.failed(reference, reason: reason))
     }
 
-    private mutating func forget(_ digest: Digest) {
-        blobs[digest] = nil
-        order.removeAll { $0 == digest }
+    mutating func refute(_ reference: BlobReference, byteCount: Int) {
+        cancelRequests(for: reference)
+        forget(reference)
+        put(.misnamed(reference, byteCount: byteCount))
+    }
+
+    private mutating func forget(_ reference: BlobReference) {
+        blobs[reference] = nil
+        order.removeAll { $0 == reference }
         guard blobs.isEmpty else { return }
         // Rates are worth keeping, but not of everybody who was ever asked.
         if givers.count > 256 { givers = [:] }
@@ -211,27 +246,42 @@ package struct BlobFetcher: Sendable {
 
     // MARK: Requests
 
-    mutating func issue(_ digest: Digest, chunk: Int?, to peer: PeerID, at now: Moment) {
-        guard var blob = blobs[digest] else { return }
-        let request: BlobRequest
+    mutating func issue(_ part: Part, of reference: BlobReference, to peer: PeerID, at now: Moment) {
+        guard var blob = blobs[reference] else { return }
+        nextID += 1
         let byteCount: Int
-        if let chunk {
+        var offset = 0
+        // A byte more than a blob of one chunk is said to have shows whether the giver's is larger.
+        var spare = 0
+        switch part {
+        case .chunk(let chunk):
             let range = BlobTree.range(ofChunk: chunk, byteCount: blob.byteCount)
-            byteCount = range.count
-            request = BlobRequest(
-                digest: digest, offset: UInt64(range.lowerBound), byteCountMax: UInt64(range.count))
-        } else {
+            (offset, byteCount) = (range.lowerBound, range.count)
+            if blob.chunkCount == 1 { spare = 1 }
+        case .list:
             byteCount = BlobTree.listByteCount(of: blob.byteCount)
-            request = BlobRequest(.chunkDigests, digest: digest, offset: 0, byteCountMax: UInt64(byteCount))
             blob.listGivers.insert(peer)
+        case .surveyList:
+            byteCount = BlobTree.listByteCount(of: BlobTree.byteCountMax)
+            blob.survey = nextID
+        case .surveyEnd(let leaves):
+            byteCount = BlobTree.chunkByteCount
+            offset = max(0, leaves.count - 1) * BlobTree.chunkByteCount
+            spare = 1
+            blob.survey = nextID
         }
         blob.requestCount += 1
-        blobs[digest] = blob
-        nextID += 1
-        requests[nextID] = Request(blob: digest, chunk: chunk, giver: peer, byteCount: byteCount, issuedAt: now)
+        blobs[reference] = blob
+        let request = Request(
+            blob: reference, part: part, giver: peer, byteCount: byteCount, byteCountMax: byteCount + spare,
+            issuedAt: now)
+        requests[nextID] = request
         bytesInFlight += byteCount
         givers[peer]?.begin(byteCount, at: now)
-        put(.request(nextID, request, to: peer))
+        let wire = BlobRequest(
+            request.isOfContent ? .content : .chunkDigests, digest: reference.digest, offset: UInt64(offset),
+            byteCountMax: UInt64(request.byteCountMax))
+        put(.request(nextID, wire, to: peer))
     }
 
     /// Takes a request off the books; its chunk is wanted again unless it came.
@@ -240,16 +290,20 @@ package struct BlobFetcher: Sendable {
         bytesInFlight -= request.byteCount
         givers[request.giver]?.end(request.byteCount)
         blobs[request.blob]?.requestCount -= 1
-        if let chunk = request.chunk {
-            if !arrived { blobs[request.blob]?.want(chunk) }
-        } else {
-            blobs[request.blob]?.listGivers.remove(request.giver)
+        switch request.part {
+        case .chunk(let chunk): if !arrived { blobs[request.blob]?.want(chunk) }
+        case .list: blobs[request.blob]?.listGivers.remove(request.giver)
+        case .surveyList, .surveyEnd: blobs[request.blob]?.survey = nil
         }
         return request
     }
 
     mutating func cancel(_ id: RequestID) {
         if close(id, arrived: false) != nil { put(.cancel(id)) }
+    }
+
+    mutating func cancelRequests(for reference: BlobReference) {
+        for id in requests.keys.sorted() where requests[id]?.blob == reference { cancel(id) }
     }
 }
 

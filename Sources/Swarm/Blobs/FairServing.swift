@@ -9,7 +9,7 @@ package struct FairServing: Sendable {
     /// Names a response.
     package typealias Ticket = UInt64
 
-    /// What is allowed; nil: as much as the links carry.
+    /// What is allowed; nil: as much as the links carry. Rates below 8,000 bytes per second count as that.
     package struct Caps: Hashable, Sendable {
         /// Bytes per second to all takers.
         package var bytesPerSecond: Double?
@@ -34,7 +34,7 @@ package struct FairServing: Sendable {
     }
 
     private struct Taker {
-        var bucket: RateBucket
+        var bucket: TokenBucket?
         /// Responses that have not begun, in order.
         var waiting: [Ticket] = []
         var running = 0
@@ -45,7 +45,8 @@ package struct FairServing: Sendable {
     }
 
     private let caps: Caps
-    private var bucket: RateBucket
+    private var bucket: TokenBucket?
+    private var now: Moment
     /// Whose response it is, for all.
     private var owners: [Ticket: PeerID] = [:]
     private var running: Set<Ticket> = []
@@ -60,7 +61,8 @@ package struct FairServing: Sendable {
     /// Nobody is served yet.
     package init(_ caps: Caps, at now: Moment) {
         self.caps = caps
-        bucket = RateBucket(caps.bytesPerSecond, at: now)
+        self.now = now
+        bucket = .empty(caps.bytesPerSecond, at: now)
     }
 
     /// Responses that may now begin or send their piece; each is given once.
@@ -73,7 +75,7 @@ package struct FairServing: Sendable {
     package mutating func begin(_ peer: PeerID, at now: Moment) -> Ticket {
         nextTicket += 1
         owners[nextTicket] = peer
-        takers[peer, default: Taker(bucket: RateBucket(caps.bytesPerSecondEach, at: now))].waiting.append(nextTicket)
+        takers[peer, default: Taker(bucket: .empty(caps.bytesPerSecondEach, at: now))].waiting.append(nextTicket)
         advance(to: now)
         return nextTicket
     }
@@ -104,21 +106,29 @@ package struct FairServing: Sendable {
 
     /// Grants what may be granted by now.
     package mutating func advance(to now: Moment) {
-        bucket.refill(at: now)
+        self.now = max(self.now, now)
+        _ = bucket?.level(at: now)
         for (peer, taker) in takers {
-            takers[peer]?.bucket.refill(at: now)
+            let isFull = takers[peer]?.bucket?.isFull(at: now) ?? true
             // A taker without requests is remembered only as long as it has something to pay off.
-            if taker.isIdle, takers[peer]?.bucket.isFull == true { takers[peer] = nil }
+            if taker.isIdle, isFull { takers[peer] = nil }
         }
         while running.count < caps.responsesMax, let peer = nextToBegin() { start(peer) }
-        while bucket.isOpen, let ticket = nextToSend() { send(ticket) }
+        while wait(of: bucket) == .zero, let ticket = nextToSend() { send(ticket) }
     }
 
     /// When `advance` may grant more, if nothing happens before.
     package var nextDeadline: Moment? {
-        asking.keys.compactMap { owners[$0].flatMap { takers[$0]?.bucket.opensAt } }.min().map {
-            max($0, bucket.opensAt)
+        asking.keys.compactMap { owners[$0].flatMap { takers[$0] }.map { wait(of: $0.bucket) } }.min().map {
+            now + max($0, wait(of: bucket))
         }
+    }
+
+    /// How long until a piece may go. A piece is never split: it may bring the bucket into debt.
+    private func wait(of bucket: TokenBucket?) -> Duration {
+        let wait = bucket?.wait(at: now) ?? .zero
+        // No clock is finer, and a wait that is rounded down would be found a little too short.
+        return wait > .zero ? wait + .microseconds(1) : .zero
     }
 
     private mutating func start(_ peer: PeerID) {
@@ -132,8 +142,8 @@ package struct FairServing: Sendable {
         guard let byteCount = asking.removeValue(forKey: ticket)?.byteCount, let peer = owners[ticket],
             var taker = takers[peer]
         else { return }
-        bucket.take(byteCount)
-        taker.bucket.take(byteCount)
+        bucket?.take(byteCount)
+        taker.bucket?.take(byteCount)
         level = max(level, taker.served)
         taker.served += Double(byteCount)
         taker.asking -= 1
@@ -157,7 +167,7 @@ package struct FairServing: Sendable {
     private func nextToSend() -> Ticket? {
         var best: (ticket: Ticket, served: Double, since: UInt64)?
         for (ticket, request) in asking {
-            guard let peer = owners[ticket], let taker = takers[peer], taker.bucket.isOpen else { continue }
+            guard let peer = owners[ticket], let taker = takers[peer], wait(of: taker.bucket) == .zero else { continue }
             if best.map({ (taker.served, request.since) < ($0.served, $0.since) }) ?? true {
                 best = (ticket, taker.served, request.since)
             }
@@ -166,38 +176,17 @@ package struct FairServing: Sendable {
     }
 }
 
-/// A token bucket that may go into debt by one piece, so that pieces are never split. It holds a tenth of a second of
-/// its rate, so that a late wake-up costs no rate.
-struct RateBucket: Sendable {
-    private let rate: Double?
-    private var tokens: Double
-    private var filledAt: Moment
-
-    private static let seconds = 0.1
-
-    init(_ rate: Double?, at now: Moment) {
-        self.rate = rate
-        filledAt = now
-        tokens = 0
+extension TokenBucket {
+    /// A tenth of a second of the rate, so that a late wake-up costs no rate. Empty at first: whoever comes back as a
+    /// stranger has earned nothing.
+    fileprivate static func empty(_ bytesPerSecond: Double?, at now: Moment) -> TokenBucket? {
+        guard let bytesPerSecond else { return nil }
+        let rate = Int(min(bytesPerSecond, Double(Self.bytesPerSecondMax)))
+        var bucket = TokenBucket(bytesPerSecond: rate, burst: .milliseconds(100), at: now)
+        bucket.take(bucket.burstBytes)
+        return bucket
     }
 
-    /// Whether a piece may go.
-    var isOpen: Bool { rate == nil || tokens >= 0 }
     /// Whether nothing is owed and nothing more can be saved.
-    var isFull: Bool { rate.map { tokens >= $0 * Self.seconds } ?? true }
-    /// When a piece may go.
-    var opensAt: Moment {
-        guard let rate, tokens < 0 else { return filledAt }
-        return filledAt + .seconds(-tokens / rate) + .microseconds(1)
-    }
-
-    mutating func refill(at now: Moment) {
-        guard let rate, now > filledAt else { return }
-        tokens = min(rate * Self.seconds, tokens + rate * (now - filledAt).inSeconds)
-        filledAt = now
-    }
-
-    mutating func take(_ count: Int) {
-        if rate != nil { tokens -= Double(count) }
-    }
+    fileprivate mutating func isFull(at now: Moment) -> Bool { level(at: now) >= burstBytes }
 }

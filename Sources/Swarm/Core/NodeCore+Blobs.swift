@@ -7,20 +7,34 @@ import PeerNet
 extension NodeCore {
     mutating func startFetches() {
         while let fetch = shelf.nextFetch() {
-            out.append(.fetch(fetch.blob.digest, byteCount: fetch.blob.byteCount, from: fetch.sources))
+            out.append(.fetch(fetch.blob, from: fetch.sources))
         }
         if shelf.hasResting { setRetry() }
     }
 
-    mutating func fetched(_ digest: Digest) {
-        guard let holders = shelf.fetched(digest) else { return }
-        guard !holders.isEmpty else { return out.append(.dropBlob(digest)) }
+    mutating func fetched(_ blob: BlobReference) {
+        guard let holders = shelf.fetched(blob) else { return }
+        guard !holders.isEmpty else {
+            if !shelf.isNeeded(blob.digest) { out.append(.dropBlob(blob.digest)) }
+            return
+        }
         retryWait = limits.retry
         for fragment in fragments(of: holders) { blobsChanged(fragment) }
     }
 
-    mutating func fetchFailed(_ digest: Digest) {
-        for fragment in fragments(of: shelf.failed(digest)) { follow(fragment) }
+    mutating func fetchFailed(_ blob: BlobReference) {
+        for fragment in fragments(of: shelf.failed(blob)) { follow(fragment) }
+    }
+
+    /// Whoever vouched for a size that the digest does not have had made or held the blob: it knew better.
+    mutating func blobMisnamed(_ blob: BlobReference, byteCount: Int) {
+        let (holders, signers) = shelf.refuted(blob)
+        for signer in signers where signer != me {
+            violation(
+                signer, signer: signer,
+                "it says that blob \(blob.digest.short) has \(blob.byteCount) bytes; it has \(byteCount)")
+        }
+        for fragment in fragments(of: holders) { follow(fragment) }
     }
 
     private func fragments(of holders: Set<BlobShelf.Holder>) -> [FragmentIndex] {

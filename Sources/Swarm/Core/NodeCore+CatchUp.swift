@@ -110,19 +110,19 @@ extension NodeCore {
             // Each tile begins with another donor, so that all of them send at once; this node itself stays last.
             let shift = donors.count > 1 ? index % (donors.count - 1) : 0
             let order = donors.dropLast().dropFirst(shift) + donors.prefix(shift) + [me]
-            shelf.need(tile, for: .snapshot(fragment, offer.round), from: Array(order))
+            shelf.need(tile, for: .snapshot(fragment, offer.round), from: Array(order), namedBy: peer)
         }
         continueSnapshot(fragment, offer.round, manifest)
     }
 
     mutating func continueSnapshot(_ fragment: FragmentIndex, _ round: RoundIndex, _ manifest: SnapshotManifest) {
-        if manifest.tiles.allSatisfy({ shelf.isHeld($0.digest) }) {
+        if manifest.tiles.allSatisfy({ shelf.isHeld($0) }) {
             fragments[fragment.value].following = .installing(round, manifest)
             discardCandidates(fragment, except: nil)
             return compute(
                 .installSnapshot(fragment: fragment, manifest: manifest), fragment, .install(round, manifest))
         }
-        guard manifest.tiles.contains(where: { shelf.hasFailed($0.digest, sweeps: 2) }) else { return }
+        guard manifest.tiles.contains(where: { shelf.hasFailed($0, sweeps: 2) }) else { return }
         // The donors have newer snapshots by now.
         release(.snapshot(fragment, round))
         followFailed(fragment)

@@ -149,7 +149,7 @@ extension NodeCore {
         }
         guard owner.phase == .gathering, owner.add(offer.blob, from: position) else { return }
         fragments[id.fragment.value].round?.owner = owner
-        shelf.need(offer.blob, for: .contribution(id.fragment, id.round), from: [peer])
+        shelf.need(offer.blob, for: .contribution(id.fragment, id.round), from: [peer], namedBy: peer)
         progressed(id)
         tryAggregate(id.fragment)
     }
@@ -224,8 +224,10 @@ extension NodeCore {
         fragments[id.fragment.value].round?.results[position] = result
         progressed(id)
         if let blob = result.content.blob {
-            shelf.need(blob, for: .payload(id.fragment, id.round), from: sources([result.signer, roster.signer]))
-            if shelf.isHeld(blob.digest) { tellHeld(id.fragment) }
+            shelf.need(
+                blob, for: .payload(id.fragment, id.round), from: sources([result.signer, roster.signer]),
+                namedBy: result.signer)
+            if shelf.isHeld(blob) { tellHeld(id.fragment) }
         }
         trySelection(id.fragment)
     }
@@ -235,8 +237,8 @@ extension NodeCore {
         guard let round = fragments[fragment.value].round, let roster = round.roster, round.quorum.contains(me) else {
             return
         }
-        let blobs = round.results.keys.sorted().compactMap { round.results[$0]?.content.blob?.digest }
-            .filter { shelf.isHeld($0) }
+        let blobs = round.results.keys.sorted().compactMap { round.results[$0]?.content.blob }
+            .filter { shelf.isHeld($0) }.map(\.digest)
         guard !blobs.isEmpty else { return }
         let hold = Hold(id: roster.content.id, blobs: blobs)
         if roster.signer == me { holdReceived(hold, from: me) } else { send(.hold(hold), to: roster.signer) }

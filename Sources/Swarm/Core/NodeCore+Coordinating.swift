@@ -124,7 +124,7 @@ extension NodeCore {
                 continue
             }
             guard let blob = result.blob else { continue }
-            guard proposer.isHeldByQuorum(blob.digest), shelf.isHeld(blob.digest) else {
+            guard proposer.isHeldByQuorum(blob.digest), shelf.isHeld(blob) else {
                 openOwners += 1
                 continue
             }

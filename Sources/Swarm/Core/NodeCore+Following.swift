@@ -47,7 +47,7 @@ extension NodeCore {
         let ackers = final.acks.compactMap { ack in
             voters(of: round, fragment).indices.contains(ack.voter) ? voters(of: round, fragment)[ack.voter] : nil
         }
-        for payload in value.payloads where !shelf.isHeld(payload.blob.digest) {
+        for payload in value.payloads where !shelf.isHeld(payload.blob) {
             missing.append(payload.blob)
             let owner = value.members[payload.owner].peer
             shelf.need(
@@ -56,7 +56,7 @@ extension NodeCore {
         }
         guard missing.isEmpty else {
             fragments[fragment.value].following = .fetching(round)
-            if missing.contains(where: { shelf.hasFailed($0.digest, sweeps: 2) }) { seekSnapshot(fragment) }
+            if missing.contains(where: { shelf.hasFailed($0, sweeps: 2) }) { seekSnapshot(fragment) }
             return
         }
         fragments[fragment.value].following = .stepping(round)

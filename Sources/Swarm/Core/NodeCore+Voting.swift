@@ -29,7 +29,7 @@ extension NodeCore {
         }
         progressed(id)
         needPayloads(of: commit)
-        if commit.content.value.payloads.allSatisfy({ shelf.isHeld($0.blob.digest) }),
+        if commit.content.value.payloads.allSatisfy({ shelf.isHeld($0.blob) }),
             resend(.ack, id, .send(commit.signer))
         {
             return
@@ -40,13 +40,14 @@ extension NodeCore {
         continueReview(id.fragment)
     }
 
-    /// Fetches what a commit names, and keeps it.
+    /// Fetches what a commit names, and keeps it. It bears the owners' signatures under digests and sizes.
     mutating func needPayloads(of commit: Signed<Commit>) {
         let id = commit.content.id
         for payload in commit.content.value.payloads {
             let owner = commit.content.value.members[payload.owner].peer
             shelf.need(
-                payload.blob, for: .payload(id.fragment, id.round), from: sources([owner, commit.signer]))
+                payload.blob, for: .payload(id.fragment, id.round), from: sources([owner, commit.signer]),
+                namedBy: owner)
         }
     }
 
@@ -54,7 +55,7 @@ extension NodeCore {
     mutating func continueReview(_ fragment: FragmentIndex) {
         let state = fragments[fragment.value]
         guard let round = state.round, let commit = round.review?.content, round.voter.mayAck(commit),
-            commit.value.payloads.allSatisfy({ shelf.isHeld($0.blob.digest) })
+            commit.value.payloads.allSatisfy({ shelf.isHeld($0.blob) })
         else { return }
         let step = commit.value.step(tokensBefore: round.tip.tokens, tileCount: state.shape.tileCount)
         if let head = state.candidate(for: step) { return finishReview(commit.id, head: head) }
@@ -180,7 +181,7 @@ extension NodeCore {
     /// Drops the payloads of a round that its final commit does not name.
     mutating func trimPayloads(_ fragment: FragmentIndex, _ round: RoundIndex) {
         guard let final = fragments[fragment.value].ledger.final(of: round) else { return }
-        let named = Set(final.value.payloads.map(\.blob.digest))
+        let named = Set(final.value.payloads.map(\.blob))
         for digest in shelf.release(.payload(fragment, round), except: named) { out.append(.dropBlob(digest)) }
     }
 }

@@ -79,9 +79,11 @@ extension NodeCore {
         /// `judge` has accepted; then `from` is its author.
         case received(from: PeerID, message: [UInt8])
         /// A blob asked for with `.fetch` is on disk, durably, and its digest is right.
-        case fetched(Digest)
+        case fetched(BlobReference)
         /// A `.fetch` failed: none of the peers named so far holds the blob, keeps its word and is there.
-        case fetchFailed(Digest, reason: String)
+        case fetchFailed(BlobReference, reason: String)
+        /// A `.fetch` failed for ever: the digest is that of a blob of `byteCount` bytes, as what was received proves.
+        case blobMisnamed(BlobReference, byteCount: Int)
         /// A record is on disk.
         case persisted(Token)
         /// A record cannot be written: train on, sign nothing.
@@ -113,11 +115,11 @@ extension NodeCore {
         case dial(PeerID, [Multiaddr])
         /// Drop a peer that broke a rule.
         case disconnect(PeerID, reason: String)
-        /// Fetch a blob of exactly `byteCount` bytes from any of some peers, the likeliest first; store it durably;
-        /// answer `.fetched` or `.fetchFailed`, once. While no answer was given, the same blob may come again with more
-        /// peers. If the blob is already here, answer `.fetched` at once, whoever is named; that may be this node
-        /// alone.
-        case fetch(Digest, byteCount: Int, from: [PeerID])
+        /// Fetch a blob of exactly the size that is named from any of some peers, the likeliest first; store it durably;
+        /// answer `.fetched`, `.fetchFailed` or `.blobMisnamed`, once. While no answer was given, the same blob may come
+        /// again with more peers. If the blob is already here, answer `.fetched` at once, whoever is named; that may be
+        /// this node alone.
+        case fetch(BlobReference, from: [PeerID])
         /// A blob is no longer needed.
         case dropBlob(Digest)
         /// Once per start, when the node has caught up: these are all the blobs that it needs of those that

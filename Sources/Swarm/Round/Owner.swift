@@ -31,9 +31,9 @@ struct Owner: Sendable {
     }
 
     /// The contributions to aggregate, in member order, if it is time; empty when the owner gives up waiting.
-    func selection(isHeld: (Digest) -> Bool) -> [Int]? {
+    func selection(isHeld: (BlobReference) -> Bool) -> [Int]? {
         guard phase == .gathering else { return nil }
-        let arrived = expected.filter { position in offers[position].map { isHeld($0.digest) } ?? false }
+        let arrived = expected.filter { position in offers[position].map { isHeld($0) } ?? false }
         if arrived == expected { return arrived }
         guard isOverdue else { return nil }
         return arrived.isEmpty && extensions < Self.extensionsMax ? nil : arrived

@@ -204,9 +204,9 @@ struct BlobFetcherTests {
         let blob = BlobReference(digest: Digest(hashing: [1]), byteCount: 10 << 20)
         fetcher.start(blob, from: peers, at: .zero)
         let asked = fetcher.takeOutputs().compactMap { if case .request(let id, _, _) = $0 { id } else { nil } }
-        fetcher.stop(blob.digest, at: .zero)
+        fetcher.stop(blob, at: .zero)
         #expect(Set(fetcher.takeOutputs()) == Set(asked.map { .cancel($0) }))
-        #expect(!fetcher.isFetching(blob.digest) && fetcher.bytesInFlight == 0 && fetcher.nextDeadline == nil)
+        #expect(!fetcher.isFetching(blob) && fetcher.bytesInFlight == 0 && fetcher.nextDeadline == nil)
         fetcher.start(BlobReference(digest: blob.digest, byteCount: 1 << 40), from: peers, at: .zero)
         guard case .failed? = fetcher.takeOutputs().first else { return #expect(Bool(false)) }
     }

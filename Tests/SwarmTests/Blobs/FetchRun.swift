@@ -12,6 +12,8 @@ struct TestGiver {
         case lying(from: Int)
         case lyingAboutTheList
         case tooLong, tooShort, silent
+        /// One byte more than there is, where as many are asked for.
+        case padding
         /// Breaks off one answer in so many.
         case resetting(oneIn: Int)
         /// Not connected.
@@ -50,6 +52,11 @@ struct FetchRun {
     private(set) var leaves: [Digest: [Digest]] = [:]
     private(set) var completed: Set<Digest> = []
     private(set) var failures: [Digest: String] = [:]
+    /// References that were proved wrong, with the true size.
+    private(set) var misnamed: [BlobReference: Int] = [:]
+    private var references: Set<BlobReference> = []
+    /// All requests, by giver.
+    private(set) var requestCounts: [PeerID: Int] = [:]
     private(set) var liars: Set<PeerID> = []
     /// Whatever broke the fetcher's promises.
     private(set) var faults: [String] = []
@@ -86,14 +93,19 @@ struct FetchRun {
         if giver.behaviour == .absent { givers[peer]?.isUp = false }
     }
 
+    /// `byteCount`: the size that somebody tells, if it is not the true one.
     @discardableResult
-    mutating func start(_ bytes: [UInt8], from peers: [PeerID], resuming: Bool = false) -> Digest {
+    mutating func start(
+        _ bytes: [UInt8], from peers: [PeerID], byteCount: Int? = nil, resuming: Bool = false
+    ) -> Digest {
         let digest = Digest(ofBlob: bytes)
+        let reference = BlobReference(digest: digest, byteCount: byteCount ?? bytes.count)
+        references.insert(reference)
         blobs[digest] = bytes
         completed.remove(digest)
         failures[digest] = nil
         fetcher.start(
-            BlobReference(digest: digest, byteCount: bytes.count), from: peers,
+            reference, from: peers,
             leaves: resuming ? leaves[digest] : nil, held: resuming ? Set((stored[digest] ?? [:]).keys) : [], at: now)
         perform()
         return digest
@@ -102,7 +114,7 @@ struct FetchRun {
     /// Runs until nothing is being fetched, or for so long.
     mutating func run(atMost duration: Duration = .seconds(100_000)) {
         let end = now + duration
-        while blobs.keys.contains(where: fetcher.isFetching) {
+        while references.contains(where: fetcher.isFetching) {
             let event = events.indices.min { (events[$0].at, events[$0].number) < (events[$1].at, events[$1].number) }
             let at = event.map { events[$0].at }
             let deadline = fetcher.nextDeadline
@@ -166,26 +178,31 @@ struct FetchRun {
             switch output {
             case .request(let id, let request, let peer):
                 open[id] = (peer, request)
+                requestCounts[peer, default: 0] += 1
                 if request.kind == .content {
                     asked[peer, default: []].append(Int(request.offset) / BlobTree.chunkByteCount)
                 }
                 answer(id, request, peer)
             case .cancel(let id):
                 if open.removeValue(forKey: id) == nil { faults.append("request \(id) is cancelled twice") }
-            case .storeLeaves(let digest, let list): leaves[digest] = list
-            case .store(let digest, let chunk, let bytes):
+            case .storeLeaves(let blob, let list): leaves[blob.digest] = list
+            case .store(let reference, let chunk, let bytes):
+                let digest = reference.digest
                 let range = BlobTree.range(ofChunk: chunk, byteCount: blobs[digest]?.count ?? 0)
                 if blobs[digest]?[range].elementsEqual(bytes) != true { faults.append("chunk \(chunk) is wrong") }
                 if stored[digest, default: [:]].updateValue(bytes, forKey: chunk) != nil {
                     faults.append("chunk \(chunk) is stored twice")
                 }
             case .lied(let peer, _): liars.insert(peer)
-            case .completed(let digest):
+            case .completed(let reference):
+                let digest = reference.digest
+                if blobs[digest]?.count != reference.byteCount { faults.append("a blob has a false size") }
                 completed.insert(digest)
                 if stored[digest]?.count != BlobTree.chunkCount(of: blobs[digest]?.count ?? 0) {
                     faults.append("a blob is complete without all chunks")
                 }
-            case .failed(let digest, let reason): failures[digest] = reason
+            case .failed(let reference, let reason): failures[reference.digest] = reason
+            case .misnamed(let reference, let byteCount): misnamed[reference] = byteCount
             }
         }
     }
@@ -209,6 +226,8 @@ struct FetchRun {
         case .refusing: return schedule(.failure(id, .refused), at: soon)
         case .tooLong: return schedule(.failure(id, .tooLong), at: soon)
         case .tooShort: bytes.removeLast()
+        case .padding:
+            if request.kind == .content, bytes.count < request.byteCountMax { bytes.append(7) }
         case .lying(let first) where giver.answers >= first: bytes[bytes.count / 2] ^= 1
         case .lyingAboutTheList where request.kind == .chunkDigests: bytes[0] ^= 1
         case .lying, .lyingAboutTheList: break
