@@ -4,6 +4,7 @@ import JSONText
 import LanguageModel
 import OuterSync
 import Testing
+import Tokenizing
 
 @testable import Lab
 

@@ -13,7 +13,7 @@ import Testing
         let plan = Self.plan()
         #expect(plan.bytesPerCycle == 0.75 * 6000 + 100)
         #expect(plan.cycleCount == 7 && plan.totalBytes == 7 * 4600)
-        #expect(plan.dataParallelBytes(parameterCount: 1000) == 2 * 0.75 * 4 * 1000 * 700)
+        #expect(plan.dataParallelBytes(parameterCount: 1000) == 4_200_000)
         #expect(Self.plan(members: 1).bytesPerCycle == 0)
         #expect(Self.plan(members: 1).leastRate(forUtilization: 0.99) == 0)
     }
