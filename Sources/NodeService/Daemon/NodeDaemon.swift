@@ -38,6 +38,7 @@ package actor NodeDaemon {
     /// Gossip of the swarm.
     let topic: Topic
     let bodies: GossipBodies
+    var bodyFaults = BodyFaults()
     /// Where to look for the swarm first.
     let bootstrap: [PeerAddresses]
     /// A newcomer's first step waits for the swarm's heads: what it trained on other ones would be thrown away.
