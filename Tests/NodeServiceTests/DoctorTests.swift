@@ -55,9 +55,14 @@ private final class ClosedPort {
     let folder = ScratchFolder()
 
     /// A home whose node listens on loopback.
-    private func makeHome(listen: String = "/ip4/127.0.0.1/tcp/0") throws -> NodeHome {
+    private func makeHome(
+        listen: String = "/ip4/127.0.0.1/tcp/0", networkKey: NetworkKeyFile? = nil
+    ) throws -> NodeHome {
         let home = try NodeHome(path: folder.path + "/home")
-        try home.initialize(NodeHome.Choices(listen: listen, domains: [.init(name: "x", globs: ["/etc/hostname"])]))
+        try home.initialize(
+            NodeHome.Choices(
+                listen: listen, privateNetwork: networkKey?.path,
+                domains: [.init(name: "x", globs: ["/etc/hostname"])]))
         chmod(home.path, 0o755)
         return home
     }
@@ -65,16 +70,19 @@ private final class ClosedPort {
     /// A peer as the daemon makes one, but for what is to be wrong with it.
     private func startPeer(
         _ seed: UInt8 = 1, agent: String = AtollVersion.agent, protocolVersion: String = "atoll/1.0.0",
-        clockOffset: Int64 = 0, swarmProtocol: String = NodeDaemon.swarmProtocol
+        clockOffset: Int64 = 0, swarmProtocol: String = NodeDaemon.swarmProtocol, networkKey: NetworkKey? = nil
     ) async throws -> (PeerHost, String) {
         let listen = try Multiaddr("/ip4/127.0.0.1/tcp/0")
         let identity = try #require(Identity(seed: [UInt8](repeating: seed, count: 32)))
         let host = PeerHost(
             identity: identity,
             configuration: PeerHostConfiguration(
-                listenAddresses: [listen], agentVersion: agent, protocolVersion: protocolVersion))
-        await AutoNATService(agentVersion: agent, limits: NodeDaemon.reachabilityLimits(listening: listen))
-            .attach(to: host)
+                listenAddresses: [listen], agentVersion: agent, protocolVersion: protocolVersion,
+                networkKey: networkKey))
+        await AutoNATService(
+            agentVersion: agent, networkKey: networkKey, limits: NodeDaemon.reachabilityLimits(listening: listen)
+        )
+        .attach(to: host)
         await host.serveClock { PeerHost.wallClock() + clockOffset }
         await host.acceptMessages(on: swarmProtocol, messageBytesMax: 1000)
         let address = try #require(try await host.start().first)
@@ -108,6 +116,24 @@ private final class ClosedPort {
         }
         #expect(access(folder.path + "/home/doctor.try", F_OK) != 0)
         await peer.stop()
+    }
+
+    @Test func `nothing is wrong with a healthy node of a private network`() async throws {
+        let file = try NetworkKeyFile.create(folder.path + "/network.key")
+        let key = try NetworkKey(file: try DurableFile.read(file.path, byteCountMax: NetworkKey.fileBytesMax))
+        let (peer, address) = try await startPeer(networkKey: key)
+        let report = try await Doctor(home: try makeHome(networkKey: file)).examine([address])
+        #expect(!report.hasFault, "\(report.text)")
+        for subject in [Finding.Subject.home, .port, .peers, .clock, .version] {
+            #expect(level(subject, report) == [.ok], "\(subject): \(report.text)")
+        }
+        await peer.stop()
+    }
+
+    @Test func `a private network's key that cannot be read is named`() async throws {
+        let home = try makeHome(networkKey: try NetworkKeyFile.create(folder.path + "/network.key"))
+        try DurableFile.write(Array("nonsense".utf8), to: folder.path + "/network.key")
+        expectFault(try await Doctor(home: home).examine([]), .home, "is no key of a private network")
     }
 
     // MARK: The five faults

@@ -116,6 +116,7 @@ struct AdmissionTests {
             for: forger, in: AdmissionContext(swarmID: swarm.swarmID, founder: forger.peerID))
         let shown = Message.admission(AdmissionNotice(presenting: [voucher])).bytes(in: context)
         #expect(core.refusal(of: shown, by: peer) == .invalid)
+        #expect(core.refusal(of: [], by: peer) == .noInvite, "who shows nothing learns what is missing")
         let answer = outputs(.received(from: peer, message: shown))
         #expect(answer.contains(.send(to: peer, message: Message.admissionRefused(.invalid).bytes(in: context))))
         #expect(answer.contains { if case .disconnect(peer, _) = $0 { true } else { false } })

@@ -108,18 +108,50 @@ extension NodeDaemon {
         case .message(let message)?: await judge(message, delivery)
         case .announcement(let digest, let byteCount)?:
             if let body = await bodies[digest] { return await judge(body, delivery) }
-            // Whoever passes an announcement on has the body. Fetched aside, so that other events need not wait.
-            let (host, bodies, inputs) = (host, bodies, announced)
-            Task {
-                let body = try? await host.request(
-                    digest.bytes, to: delivery.source, on: Self.gossipBodyProtocol, responseBytesMax: byteCount)
-                guard let body, body.count == byteCount, Digest(hashing: body) == digest else {
-                    return await host.judge(delivery.id, .ignore)
-                }
-                await bodies.keep(body, as: digest)
-                inputs.add((delivery, body))
-            }
+            // Aside, so that other events need not wait. Ends when the host stops, which fails its requests; how many
+            // there are is bounded by the messages that wait for a verdict.
+            Task { await self.fetchBody(digest, byteCount: byteCount, delivery) }
         case nil: await host.judge(delivery.id, .reject)
+        }
+    }
+
+    /// When another peer is asked for a body that has not come.
+    private static let bodyPatience: Duration = .seconds(1)
+
+    private func fetchBody(_ digest: Digest, byteCount: Int, _ delivery: Gossipsub.Delivery) async {
+        let (host, bodies, inputs) = (host, bodies, announced)
+        let search = BodySearch(
+            ask: { await Self.body(digest, byteCount: byteCount, of: $0, over: host) },
+            wait: { await host.wait(Self.bodyPatience) })
+        // The author has it, and whoever is in the mesh gets it now. Each message begins with another of them.
+        let (followers, mesh) = await host.gossipPeers(of: topic)
+        let near = mesh + followers.filter { !mesh.contains($0) }
+        let shift = near.isEmpty ? 0 : Int(digest.bytes[0]) % near.count
+        var others = near.dropFirst(shift) + near.prefix(shift)
+        others.removeAll { $0 == delivery.id.author }
+        let keptWord = await search.run(delivery.source, others: [delivery.id.author] + others) { body in
+            guard let body else { return await host.judge(delivery.id, .ignore) }
+            await bodies.keep(body, as: digest)
+            inputs.add((delivery, body))
+        }
+        guard let keptWord else { return }
+        for (peer, score) in bodyFaults.note(delivery.source, keptWord: keptWord, at: clock.now) {
+            await host.setApplicationScore(peer, score)
+        }
+    }
+
+    private static func body(
+        _ digest: Digest, byteCount: Int, of peer: PeerID, over host: PeerHost
+    ) async -> BodySearch.Answer {
+        do throws(RequestError) {
+            let body = try await host.request(
+                digest.bytes, to: peer, on: gossipBodyProtocol, responseBytesMax: byteCount)
+            return body.count == byteCount && Digest(hashing: body) == digest ? .body(body) : .nothing
+        } catch {
+            switch error {
+            case .notConnected, .disconnected, .cancelled, .tooManyWaiting: return .unreachable
+            case .protocolRefused, .reset, .responseTooLarge, .stalled, .tooLate: return .nothing
+            }
         }
     }
 

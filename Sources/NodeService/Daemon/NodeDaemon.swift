@@ -38,6 +38,7 @@ package actor NodeDaemon {
     /// Gossip of the swarm.
     let topic: Topic
     let bodies: GossipBodies
+    var bodyFaults = BodyFaults()
     /// Where to look for the swarm first.
     let bootstrap: [PeerAddresses]
     /// Those of them that the user or an invite named; the others were met by an earlier run.

@@ -41,8 +41,10 @@ package struct Doctor: Sendable {
         }
         do throws(UserError) {
             if let facts = try await NodeControl(home: home).diagnosis() {
-                findings += await running(facts)
-                if !named.isEmpty { findings += await probe(named, areNamed: true, listen: nil) }
+                findings += await running(facts, networkKey: state.networkKey)
+                if !named.isEmpty {
+                    findings += await probe(named, areNamed: true, listen: nil, networkKey: state.networkKey)
+                }
                 return DoctorReport(findings)
             }
         } catch {
@@ -51,7 +53,8 @@ package struct Doctor: Sendable {
             findings.append(.fault(.version, "the running node does not answer: \(error.message)", cure: error.cure))
         }
         let known = named.isEmpty ? Self.bootstrap(of: state.record) : named
-        findings += await probe(known, areNamed: !named.isEmpty, listen: listen)
+        findings += await probe(
+            known, areNamed: !named.isEmpty, listen: listen, networkKey: state.networkKey)
         return DoctorReport(findings)
     }
 
@@ -75,21 +78,23 @@ package struct Doctor: Sendable {
 
     // MARK: With a running node
 
-    private func running(_ facts: NetworkFacts) async -> [Finding] {
+    private func running(_ facts: NetworkFacts, networkKey: NetworkKey?) async -> [Finding] {
         var findings = NetworkFindings.all(facts)
         if let problem = facts.diskProblem {
             findings.append(
                 .fault(
                     .disk, "the running node cannot write: \(problem)", cure: "Free some space; it goes on by itself"))
         }
-        return findings + (await mapping(facts.contacts))
+        return findings + (await mapping(facts.contacts, networkKey: networkKey))
     }
 
     /// Peers whose view of one port is compared, and how long that may take.
     private static let mappedPeersMax = 3
     private static let mappingTimeout: Duration = .milliseconds(2500)
 
-    private func mapping(_ contacts: [PeerContact]) async -> [Finding] {
+    private func mapping(_ contacts: [PeerContact], networkKey: NetworkKey?) async -> [Finding] {
+        // The probe speaks without a key, so peers of a private network would not answer it.
+        guard networkKey == nil else { return [] }
         let probe = MappingProbe(agentVersion: AtollVersion.agent)
         let asked = Array(contacts.prefix(Self.mappedPeersMax))
         return NetworkFindings.mapping(await probe.observe(asked, within: Self.mappingTimeout))
@@ -98,17 +103,20 @@ package struct Doctor: Sendable {
     // MARK: Without one
 
     /// Dials peers as a host of its own, listening where the node would.
-    private func probe(_ targets: [Multiaddr], areNamed: Bool, listen: Multiaddr?) async -> [Finding] {
-        let autonat = AutoNATService(agentVersion: AtollVersion.agent)
+    private func probe(
+        _ targets: [Multiaddr], areNamed: Bool, listen: Multiaddr?, networkKey: NetworkKey?
+    ) async -> [Finding] {
+        let autonat = AutoNATService(agentVersion: AtollVersion.agent, networkKey: networkKey)
         guard let identity = Self.freshIdentity() else { return [] }
         var findings: [Finding] = []
         // As the node itself: the home's last port is a wish, one that a person chose is not.
         let candidates = listen.map { NodeDaemon.listenCandidates($0, home: home) } ?? []
-        var host = PeerHost(identity: identity, configuration: Self.configuration(listen: nil))
+        var host = PeerHost(identity: identity, configuration: Self.configuration(listen: nil, networkKey))
         var addresses: [Multiaddr] = []
         var isListening = false
         for (index, candidate) in candidates.enumerated() {
-            let listening = PeerHost(identity: identity, configuration: Self.configuration(listen: candidate))
+            let listening = PeerHost(
+                identity: identity, configuration: Self.configuration(listen: candidate, networkKey))
             await autonat.attach(to: listening)
             do throws(TransportError) {
                 addresses = try await listening.start().flatMap(InterfaceAddresses.advertised(for:))
@@ -123,7 +131,7 @@ package struct Doctor: Sendable {
         let dials = await TargetDials(targets, over: host)
         findings += dials.findings(areNamed: areNamed)
         let contacts = dials.contacts
-        let mapped = Task { await mapping(contacts) }
+        let mapped = Task { await mapping(contacts, networkKey: networkKey) }
         let facts = await NetworkProbe(host: host, autonat: autonat, clock: clock).facts(addresses: addresses)
         findings += NetworkFindings.all(facts)
         findings += await mapped.value
@@ -137,9 +145,11 @@ package struct Doctor: Sendable {
         return getentropy(&seed, seed.count) == 0 ? Identity(seed: seed) : nil
     }
 
-    private static func configuration(listen: Multiaddr?) -> PeerHostConfiguration {
+    private static func configuration(
+        listen: Multiaddr?, _ networkKey: NetworkKey?
+    ) -> PeerHostConfiguration {
         var configuration = PeerHostConfiguration(
-            listenAddresses: [listen].compactMap { $0 }, agentVersion: AtollVersion.agent)
+            listenAddresses: [listen].compactMap { $0 }, agentVersion: AtollVersion.agent, networkKey: networkKey)
         configuration.limits.connectTimeout = TargetDials.timeout
         return configuration
     }

@@ -8,6 +8,8 @@ import Swarm
 struct HomeExamination {
     private(set) var findings: [Finding] = []
     private(set) var configuration: NodeConfiguration?
+    /// The key of the private network that the node is in; nil without one.
+    private(set) var networkKey: NetworkKey?
     private(set) var record: SwarmRegistry.Record?
     /// Parameters of the active swarm's model; nil without a swarm.
     private(set) var parameterCount: Int?
@@ -21,7 +23,11 @@ struct HomeExamination {
         checkAccess(home)
         var description = home.path
         findings += Self.problem { description += ", peer \(try home.loadOrCreateIdentity().peerID)" }
-        findings += Self.problem { configuration = try home.loadConfiguration() }
+        findings += Self.problem {
+            let loaded = try home.loadConfiguration()
+            configuration = loaded
+            networkKey = try home.loadNetworkKey(loaded)
+        }
         findings += Self.problem {
             guard try SwarmRegistry(home: home).activeID() != nil else { return description += ", in no swarm" }
             let record = try SwarmRegistry(home: home).active()

@@ -72,13 +72,18 @@ extension NodeCore {
         return admissions.judge(vouchers, by: peer, me: configuration.identity, at: wallTime)
     }
 
-    /// Whether a peer that shows these bytes, a presentation, would be let in now; nil: it would. Nothing is kept.
+    /// Whether a peer that shows these bytes, a presentation or nothing, would be let in now; nil: it would. Nothing is
+    /// kept.
     package func refusal(of presentation: [UInt8], by peer: PeerID) -> AdmissionRefusal? {
         var copy = self
         guard !mayServe(peer) else { return nil }
         guard charter.admission != .open else { return .revoked }
-        guard case .admission(let notice)? = try? Message(stranger: presentation, in: context) else {
-            return .invalid
+        var notice = AdmissionNotice([])
+        if !presentation.isEmpty {
+            guard case .admission(let shown)? = try? Message(stranger: presentation, in: context) else {
+                return .invalid
+            }
+            notice = shown
         }
         if case .failure(let refusal) = copy.judged(notice, by: peer) { return refusal }
         return nil
