@@ -25,7 +25,8 @@ package struct MDNSDiscovery: Sendable {
     }
 
     private let peer: PeerID
-    private var addresses: [Multiaddr]
+    /// Where this node listens.
+    private(set) var addresses: [Multiaddr]
     private let name: DNSMessage.Name
     private var random: SplitMix64
     private var neighbours: [PeerID: Neighbour] = [:]

@@ -28,6 +28,7 @@ extension PeerHost {
     private func addressesChanged(at now: Moment) {
         kademlia?.machine.setAddresses(announcedAddresses(), at: now)
         driveKademlia()
+        addressesChangedLocally(at: now)
     }
 
     /// What identify tells, apart from the protocols.
@@ -109,6 +110,7 @@ extension PeerHost {
             }
         }
         nearGroups = Set((found.isEmpty ? Self.interfaceAddresses(port: 1) : found).compactMap(\.ipGroup))
+        lookAtLinks()
         guard found != announced else { return }
         isAnnouncementDue = !announced.isEmpty
         announced = found

@@ -13,12 +13,40 @@ struct LocalDiscovery {
         var joined: Set<String> = []
     }
 
+    /// Addresses that share a link with one of this machine's.
+    struct Subnet: Hashable {
+        let address: [UInt8]
+        let mask: [UInt8]
+
+        func contains(_ ip: [UInt8]) -> Bool {
+            ip.count == address.count && mask.count == address.count
+                && ip.indices.allSatisfy { (ip[$0] ^ address[$0]) & mask[$0] == 0 }
+        }
+    }
+
+    /// An interface that takes part: as libuv's multicast calls name it, and what is on its link.
+    struct Interface: Hashable {
+        let name: String
+        let subnet: Subnet
+    }
+
     var machine: MDNSDiscovery
+    /// What is on the links of the interfaces that take part.
+    var subnets: Set<Subnet> = []
     var timer: TimerHandle?
     var sockets: [Socket] = []
     var isPerforming = false
 
     init(machine: MDNSDiscovery) { self.machine = machine }
+
+    /// Whether a datagram's source is on the link (RFC 6762, section 11). The sockets also get what is sent to this machine
+    /// from afar, and who is not here has nothing to say about here. The source's port is not judged: rust-libp2p answers
+    /// from any port, and whoever is on the link can have port 5353 as well.
+    func isOnLink(_ ip: [UInt8]) -> Bool {
+        let isLinkLocal =
+            ip.count == 4 ? ip[0] == 169 && ip[1] == 254 : ip.count == 16 && ip[0] == 0xfe && ip[1] & 0xc0 == 0x80
+        return isLinkLocal || subnets.contains { $0.contains(ip) }
+    }
 }
 
 /// Finds peers on the local network and lets them find this host.
@@ -48,6 +76,20 @@ extension PeerHost {
                 operation: "listen for multicast DNS on", path: "port \(Self.multicastPort)",
                 reason: reasons.joined(separator: "; "))
         }
+        lookAtLinks()
+        driveLocalDiscovery()
+    }
+
+    /// Sees which links the machine is on.
+    func lookAtLinks() {
+        guard localDiscovery != nil else { return }
+        let interfaces = [false, true].flatMap { Self.multicastInterfaces(isIPv6: $0) }
+        localDiscovery?.subnets = Set(interfaces.map(\.subnet))
+    }
+
+    /// This node listens elsewhere now.
+    func addressesChangedLocally(at now: Moment) {
+        localDiscovery?.machine.setAddresses(announcedAddresses(), at: now)
         driveLocalDiscovery()
     }
 
@@ -67,7 +109,7 @@ extension PeerHost {
             return StreamHandle.reason(status)
         }
         handle.limitToLink()
-        handle.onDatagram = { bytes in self.receivedMulticast(bytes) }
+        handle.onDatagram = { bytes, source in self.receivedMulticast(bytes, from: source) }
         var socket = LocalDiscovery.Socket(handle: handle, group: groupAddress, groupText: text, isIPv6: isIPv6)
         joinInterfaces(&socket)
         guard !socket.joined.isEmpty else {
@@ -78,38 +120,49 @@ extension PeerHost {
         return nil
     }
 
-    /// Joins the group on interfaces that came since.
-    private func joinInterfaces(_ socket: inout LocalDiscovery.Socket) {
-        for interface in Self.multicastInterfaces(isIPv6: socket.isIPv6) where !socket.joined.contains(interface) {
+    /// Joins the group on interfaces that came since. The system forgets those that went, and so must this: one that comes
+    /// back is to be joined again.
+    func joinInterfaces(_ socket: inout LocalDiscovery.Socket) {
+        let present = Self.multicastInterfaces(isIPv6: socket.isIPv6).map(\.name)
+        socket.joined.formIntersection(present)
+        for interface in present where !socket.joined.contains(interface) {
             if socket.handle.join(socket.groupText, interface: interface) == 0 { socket.joined.insert(interface) }
         }
     }
 
-    /// Interfaces as libuv's multicast calls name them; loopback only if there is no other.
-    private static func multicastInterfaces(isIPv6: Bool) -> [String] {
+    /// Interfaces that take part; loopback only if there is no other.
+    private static func multicastInterfaces(isIPv6: Bool) -> [LocalDiscovery.Interface] {
         var list: UnsafeMutablePointer<uv_interface_address_t>?
         var count: CInt = 0
         guard uv_interface_addresses(&list, &count) == 0, let list else { return [] }
         defer { uv_free_interface_addresses(list, count) }
-        var outer: [String] = []
-        var inner: [String] = []
+        var outer: [LocalDiscovery.Interface] = []
+        var inner: [LocalDiscovery.Interface] = []
         for index in 0..<Int(count) {
-            let address = withUnsafePointer(to: list[index].address) { pointer in
-                pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { SocketAddress($0)?.multiaddr }
+            let entry = list[index]
+            guard let ip = ipBytes(of: entry.address), ip.count == (isIPv6 ? 16 : 4) else { continue }
+            let name =
+                isIPv6 ? "::%" + String(cString: entry.name) : ip.map { String($0) }.joined(separator: ".")
+            // A mask may come without its family, so it is read by that of the address.
+            let mask = withUnsafeBytes(of: entry.netmask) { raw in
+                isIPv6
+                    ? withUnsafeBytes(of: raw.loadUnaligned(as: sockaddr_in6.self).sin6_addr) { Array($0) }
+                    : withUnsafeBytes(of: raw.loadUnaligned(as: sockaddr_in.self).sin_addr) { Array($0) }
             }
-            let name: String
-            switch address?.tcpEndpoint?.host {
-            case .ip4(let bytes)? where !isIPv6: name = bytes.map { String($0) }.joined(separator: ".")
-            case .ip6? where isIPv6: name = "::%" + String(cString: list[index].name)
-            default: continue
-            }
-            if list[index].is_internal != 0 { inner.append(name) } else { outer.append(name) }
+            let interface = LocalDiscovery.Interface(name: name, subnet: .init(address: ip, mask: mask))
+            if entry.is_internal != 0 { inner.append(interface) } else { outer.append(interface) }
         }
         return outer.isEmpty ? inner : outer
     }
 
-    private func receivedMulticast(_ bytes: UnsafeRawBufferPointer) {
-        guard state == .running else { return }
+    private static func ipBytes<Address>(of address: Address) -> [UInt8]? {
+        withUnsafePointer(to: address) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { SocketAddress($0)?.ipBytes }
+        }
+    }
+
+    func receivedMulticast(_ bytes: UnsafeRawBufferPointer, from source: SocketAddress) {
+        guard state == .running, let ip = source.ipBytes, localDiscovery?.isOnLink(ip) == true else { return }
         localDiscovery?.machine.receive(Array(bytes), at: Loop.now)
         driveLocalDiscovery()
     }

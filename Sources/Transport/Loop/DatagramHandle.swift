@@ -5,8 +5,8 @@ import PeerNet
 /// One libuv UDP socket for multicast. Owned by an actor on the loop, used there alone; keeps itself alive until its close
 /// callback has run.
 final class DatagramHandle {
-    /// A datagram arrived; its bytes are valid during the call only.
-    var onDatagram: ((UnsafeRawBufferPointer) -> Void)?
+    /// A datagram arrived, and from where; its bytes are valid during the call only.
+    var onDatagram: ((UnsafeRawBufferPointer, SocketAddress) -> Void)?
     /// The handle is closed and freed.
     var onClosed: (() -> Void)?
 
@@ -66,10 +66,10 @@ final class DatagramHandle {
                 buffer?.pointee.len = owner.loop.readBuffer.count
             },
             { handle, count, buffer, address, _ in
-                guard let owner = DatagramHandle.of(handle?.pointee.data), !owner.isClosing, count > 0, address != nil,
-                    let base = buffer?.pointee.base
+                guard let owner = DatagramHandle.of(handle?.pointee.data), !owner.isClosing, count > 0,
+                    let source = address.flatMap({ SocketAddress($0) }), let base = buffer?.pointee.base
                 else { return }
-                owner.onDatagram?(UnsafeRawBufferPointer(start: base, count: count))
+                owner.onDatagram?(UnsafeRawBufferPointer(start: base, count: count), source)
             })
     }
 

@@ -71,6 +71,14 @@ struct SocketAddress {
         withUnsafePointer(to: storage) { $0.withMemoryRebound(to: sockaddr.self, capacity: 1, body) }
     }
 
+    /// The address without its port.
+    var ipBytes: [UInt8]? {
+        switch multiaddr?.tcpEndpoint?.host {
+        case .ip4(let bytes)?, .ip6(let bytes)?: bytes
+        case .dns?, nil: nil
+        }
+    }
+
     /// The address as `/ip4|ip6/…/tcp/…`.
     var multiaddr: Multiaddr? {
         withUnsafeBytes(of: storage) { bytes -> Multiaddr? in
