@@ -76,6 +76,11 @@ struct KademliaHostTests {
         #expect(await client.bootstrapTable([await contact(server)]).map(\.peer) == [server.peerID])
         #expect(await server.tableContacts().isEmpty)
         #expect(await client.kademliaProtocols.isEmpty)
+        // Once others can dial it, it is told to them, and no longer when they cannot.
+        await client.setTableMode(.server)
+        while await server.tableContacts().map(\.peer) != [client.peerID] { await Task.yield() }
+        await client.setTableMode(.client)
+        while await !server.tableContacts().isEmpty { await Task.yield() }
         #expect(await stop(server, client))
     }
 }

@@ -49,4 +49,34 @@ extension NodeDaemon {
             try? await Task.sleep(for: Self.lookupInterval)
         }
     }
+
+    /// How this node begins in the table: where all is local others can dial it; elsewhere that is to be shown first.
+    static func tableMode(isLocal: Bool) -> Kademlia.Mode { isLocal ? .server : .client }
+
+    /// Has peers dial this node now and then, and serves the table as long as they can, until cancelled. A server that
+    /// nobody can dial costs everybody's look-ups their time.
+    func judgeReachability() async {
+        guard await !host.isNetworkLocal else { return }
+        var judge = ReachabilityJudge()
+        var turn = 0
+        while !Task.isCancelled {
+            let peers = await host.peers()
+            let candidates = ReachabilityJudge.candidates(
+                told: await host.announcedAddresses(),
+                seen: peers.filter { !$0.isOutbound }.compactMap { $0.identify?.observedAddress })
+            let servers = peers.filter {
+                $0.identify?.protocols.contains(AutoNATLimits.dialRequestProtocol) == true
+            }
+            // Others each time: what one says is never enough to take a proof back.
+            let count = candidates.isEmpty ? 0 : min(servers.count, ReachabilityJudge.peersPerRound)
+            let asked = (0..<count).map { servers[(turn + $0) % servers.count] }
+            turn = (turn + count) % max(1, servers.count)
+            for peer in asked {
+                judge.take(await autonat.check(candidates, by: peer.peerID, over: host), from: peer.peerID)
+            }
+            await host.setTableMode(judge.isReachable ? .server : .client)
+            // Cancellation ends the wait, and then the loop.
+            try? await Task.sleep(for: judge.roundEnded(hasAsked: !asked.isEmpty))
+        }
+    }
 }

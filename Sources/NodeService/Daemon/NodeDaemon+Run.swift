@@ -118,7 +118,9 @@ extension NodeDaemon {
             }
             await host.enableGossip(
                 isForMembers: setup.charter.admission != .open, firstSequence: wallClockNanoseconds())
-            await host.enableKademlia(mode: .server, isLocalNetwork: isLocal(bootstrap, listening: wanted))
+            let isNetworkLocal = isLocal(bootstrap, listening: wanted)
+            await host.enableKademlia(
+                mode: tableMode(isLocal: isNetworkLocal), isLocalNetwork: isNetworkLocal)
             do {
                 let bound = try await host.start()
                 return (host, autonat, bound.flatMap(InterfaceAddresses.advertised(for:)))

@@ -146,7 +146,12 @@ package actor NodeDaemon {
 
     /// Works until it is told to stop; then saves the state and returns.
     func run() async {
-        let discovery = Task { await self.discover() }
+        let discovery = Task {
+            await withDiscardingTaskGroup { group in
+                group.addTask { await self.discover() }
+                group.addTask { await self.judgeReachability() }
+            }
+        }
         await withDiscardingTaskGroup { group in
             group.addTask { await self.pumpHost() }
             group.addTask { await self.pumpInputs() }

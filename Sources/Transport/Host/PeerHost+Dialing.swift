@@ -90,7 +90,7 @@ extension PeerHost {
     }
 
     /// Whether the network is declared to be one of local addresses.
-    var isNetworkLocal: Bool { kademlia?.machine.configuration.isLocalNetwork == true }
+    package var isNetworkLocal: Bool { kademlia?.machine.configuration.isLocalNetwork == true }
 
     /// Seconds since 1970, for what outlives the process.
     static func unixTime() -> UInt64 { UInt64(max(0, time(nil))) }

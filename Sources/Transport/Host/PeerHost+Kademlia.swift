@@ -46,6 +46,13 @@ extension PeerHost {
         return [settings.protocolName]
     }
 
+    /// Answers others in the table from now on, or no more. Peers that are connected are told.
+    package func setTableMode(_ mode: Kademlia.Mode) {
+        guard let present = kademlia?.machine.configuration.mode, present != mode else { return }
+        kademlia?.machine.setMode(mode)
+        isAnnouncementDue = true
+    }
+
     // MARK: Commands
 
     /// Joins by some contacts and looks this node up; the closest peers that answered. `invited`: those of the contacts that
