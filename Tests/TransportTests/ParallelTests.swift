@@ -124,6 +124,32 @@ struct ParallelTests {
         #expect(await stop(giver, taker))
     }
 
+    @Test(arguments: [false, true]) func anAnnouncementIsOfNoUseOnceTheFirstConnectionIsSilent(isSilent: Bool)
+        async throws
+    {
+        let giver = makeHost(1)
+        let address = try await giver.start()[0]
+        let first = try RawPeer(to: address, seed: 9)
+        #expect(await first.secure())
+        let opened = first.connection.openStream(PeerHost.parallelProtocol, priority: .control, at: Loop.now)
+        let stream = try #require(opened)
+        first.connection.write([1], to: stream)
+        first.connection.finish(stream)
+        #expect(await first.run { $0.contains(.streamData(stream, [1])) })
+        let peer = try #require(await giver.peers().first?.peerID)
+        let firstID = await giver.firstLink(of: peer)
+        // What is still on its way would count as a sign of life.
+        while await giver.peers().first?.traffic.bytesReceived != UInt64(first.sent.count) { await Task.yield() }
+        await giver.setHeard(of: peer, before: isSilent ? .seconds(2) : .seconds(-60))
+        let second = try RawPeer(to: address, seed: 9)
+        #expect(await second.secure())
+        while await giver.parallelLoads(peer).isEmpty, await giver.firstLink(of: peer) == firstID { await Task.yield() }
+        #expect(await giver.parallelLoads(peer).isEmpty == isSilent)
+        first.close()
+        second.close()
+        #expect(await stop(giver))
+    }
+
     @Test func anAnnouncementIsGrantedUpToTheLimit() async throws {
         let scene = try await Scene(bytesPerSecond: 10_000_000)
         let (giver, taker) = (scene.giver, scene.taker)
@@ -171,6 +197,11 @@ extension PeerHost {
         askForOneMore(peer)
         if let target = SocketAddress(address) { dialParallel(target, address, of: peer) }
     }
+
+    func firstLink(of peer: PeerID) -> UInt64? { entries[peer]?.link.id }
+
+    /// Pretends that the first connection to a peer was last heard from a while ago, or just now.
+    func setHeard(of peer: PeerID, before age: Duration) { entries[peer]?.link.heardAt = Loop.now + (.zero - age) }
 
     /// Opens one more connection to a connected peer; returns whether it was authenticated.
     func dialAgain(

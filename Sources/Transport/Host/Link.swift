@@ -37,6 +37,8 @@ final class Link {
     /// Set once authenticated.
     var peer: PeerID?
     var securedAt: Moment?
+    /// When bytes last came.
+    var heardAt = Moment.zero
     var traffic = Traffic()
     var uses: [StreamID: Use] = [:]
     /// Streams of the peer's requests, until they are over.
@@ -132,8 +134,8 @@ final class PeerEntry {
     var parallel: [Link] = []
     var tuner: ParallelTuner?
     var largeBytes = 0
-    /// Additional connections that the peer may still open, and until when.
-    var announced: (count: Int, until: Moment) = (0, .zero)
+    /// Additional connections that the peer may still open, until when, and beside which connection.
+    var announced: (count: Int, until: Moment, link: UInt64) = (0, .zero, 0)
 
     /// All connections, the first one last.
     var links: [Link] { parallel + retiring + [link] }

@@ -69,7 +69,9 @@ extension PeerHost {
         count(link, received: bytes.count)
         chargeDownload(bytes.count, on: link)
         guard link.closeReason == nil else { return }
-        link.connection.receive(bytes, at: Loop.now)
+        let now = Loop.now
+        link.heardAt = now
+        link.connection.receive(bytes, at: now)
         update(link)
     }
 

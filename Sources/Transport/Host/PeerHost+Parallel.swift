@@ -13,6 +13,9 @@ extension PeerHost {
     private static let announcementTime: Duration = .seconds(30)
     /// Of that, from the dial to the connected socket; authentication has 15 s of its own.
     private static let parallelConnectTimeout: Duration = .seconds(10)
+    /// Whoever dials an additional connection pings on the first one as soon as the socket is connected; longer silence, of four
+    /// round trips at least, means that the first one is dead.
+    private static let silenceMax: Duration = .seconds(1)
 
     /// Serves announcements. Called at the start.
     func serveParallel() {
@@ -30,14 +33,20 @@ extension PeerHost {
         guard let entry = entries[peer], let wanted = bytes.first else { return [0] }
         let free = max(0, limits.parallel.additionalMax - entry.parallel.count)
         let granted = min(Int(wanted), free)
-        entry.announced = (granted, Loop.now + Self.announcementTime)
+        entry.announced = (granted, Loop.now + Self.announcementTime, entry.link.id)
         return [UInt8(granted)]
     }
 
     /// Whether an authenticated connection is an additional one, which the peer has announced or this host dialed as such.
+    /// Announced were only connections beside the one that is still the first, and only if that one lives: a peer that lost
+    /// its power or its address comes back with a connection that replaces a silent one.
     func takesAsParallel(_ link: Link, of entry: PeerEntry, at now: Moment) -> Bool {
         if link.isParallel { return true }
-        guard !link.isOutbound, entry.announced.count > 0, now < entry.announced.until else { return false }
+        let first = entry.link
+        let silenceMax = max(Self.silenceMax, (first.connection.roundTrip ?? .zero) * 4)
+        guard !link.isOutbound, entry.announced.count > 0, now < entry.announced.until,
+            entry.announced.link == first.id, now - first.heardAt < silenceMax
+        else { return false }
         entry.announced.count -= 1
         link.isParallel = true
         return true
@@ -135,6 +144,10 @@ extension PeerHost {
             return
         }
         link.isParallel = true
+        if let first = entries[peer]?.link {
+            first.connection.ping(at: Loop.now)
+            scheduleFlush(first)
+        }
         link.onSecured = { result in
             switch result {
             case .success: self.entries[peer]?.tuner?.opened()
