@@ -19,6 +19,8 @@ package enum Reachability: Hashable, Sendable {
         case dialBackFailed = "the peer connected, but could not go on"
         /// The peer says it succeeded, but nothing came in.
         case dialBackMissing = "the peer says that it connected, but nothing came in"
+        /// The peer connected, but to another address than it says.
+        case dialBackElsewhere = "the peer connected, but to another address than it says"
         /// The peer wants more bytes than anyone should.
         case tooMuchData = "the peer wants too many bytes"
         /// The peer broke the protocol.
@@ -30,7 +32,8 @@ package enum Reachability: Hashable, Sendable {
 
 /// The asking side of AutoNAT v2, for all requests of a node: a pure state machine.
 ///
-/// Believed is only what came in with the nonce; a server's bare word is not.
+/// Believed is only what came in with the nonce, and only for an address to which that connection can have come; a server's
+/// bare word is not.
 package struct AutoNATClient: Sendable {
     /// What to do next on a request's stream.
     package enum Step: Hashable, Sendable {
@@ -40,10 +43,39 @@ package struct AutoNATClient: Sendable {
         case done(Reachability)
     }
 
+    /// The connection on which a nonce came in, as this node's socket shows it.
+    package struct DialBack: Hashable, Sendable {
+        /// This node's end.
+        var local: Multiaddr?
+        /// The peer's end.
+        var remote: Multiaddr
+
+        /// Wraps the fields.
+        package init(local: Multiaddr?, remote: Multiaddr) {
+            self.local = local
+            self.remote = remote
+        }
+
+        /// Whether a dial of `address` can have become this connection. A router may have translated address and port, so an
+        /// own address on this end proves nothing; but the family stays, what is not translated is the same, and a peer on
+        /// the local network does not show what the outside sees.
+        func canShow(_ address: Multiaddr) -> Bool {
+            guard let (dialed, port) = address.tcpEndpoint, let (own, ownPort) = local?.tcpEndpoint else {
+                return false
+            }
+            switch (dialed, own) {
+            case (.ip4, .ip4), (.ip6, .ip6), (.dns, _): break
+            case (.ip4, _), (.ip6, _): return false
+            }
+            if dialed == own { return port == ownPort }
+            return address.isLocal || !remote.isLocal
+        }
+    }
+
     private struct Check: Sendable {
         var addresses: [Multiaddr]
         var hasSentData = false
-        var hasDialBack = false
+        var dialBacks: [DialBack] = []
     }
 
     private var checks: [UInt64: Check] = [:]
@@ -93,12 +125,13 @@ package struct AutoNATClient: Sendable {
     private static func result(
         of check: Check, at address: Multiaddr, _ status: AutoNATMessage.DialStatus
     ) -> Reachability {
-        if check.hasDialBack { return .reachable(address) }
-        return switch status {
-        case .ok: .undecided(.dialBackMissing)
-        case .dialError: .unreachable(address)
-        case .dialBackError: .undecided(.dialBackFailed)
-        case .unused: .undecided(.violation)
+        switch status {
+        case .ok, .dialBackError:
+            if check.dialBacks.contains(where: { $0.canShow(address) }) { return .reachable(address) }
+            guard check.dialBacks.isEmpty else { return .undecided(.dialBackElsewhere) }
+            return .undecided(status == .ok ? .dialBackMissing : .dialBackFailed)
+        case .dialError: return check.dialBacks.isEmpty ? .unreachable(address) : .undecided(.violation)
+        case .unused: return .undecided(.violation)
         }
     }
 
@@ -114,9 +147,16 @@ package struct AutoNATClient: Sendable {
 
     /// Takes the message of a dial-back stream; gives the answer to it, or nil for what must be discarded: a nonce that
     /// is not of an open request, or one on a connection that this node dialed and that so proves nothing.
-    package mutating func receiveDialBack(_ message: [UInt8], onOutbound isOutbound: Bool) -> [UInt8]? {
-        guard !isOutbound, let nonce = AutoNATDialBack.nonce(of: message), checks[nonce] != nil else { return nil }
-        checks[nonce]?.hasDialBack = true
+    package mutating func receiveDialBack(
+        _ message: [UInt8], on connection: DialBack, isOutbound: Bool
+    ) -> [UInt8]? {
+        guard !isOutbound, let nonce = AutoNATDialBack.nonce(of: message), let check = checks[nonce],
+            check.dialBacks.count < Self.dialBacksMax
+        else { return nil }
+        checks[nonce]?.dialBacks.append(connection)
         return AutoNATDialBack.response
     }
+
+    /// Connections that are remembered of one request; a server makes one.
+    private static let dialBacksMax = 4
 }

@@ -72,7 +72,11 @@ package actor AutoNATService {
     private func serveDialBack(_ session: PeerSession) async {
         do throws(RequestError) {
             guard let message = try await session.receive() else { return }
-            guard let answer = client.receiveDialBack(message, onOutbound: session.isOutbound) else {
+            guard
+                let answer = client.receiveDialBack(
+                    message, on: .init(local: session.localAddress, remote: session.remoteAddress),
+                    isOutbound: session.isOutbound)
+            else {
                 return await session.reset()
             }
             try await session.send(answer)

@@ -72,7 +72,8 @@ extension PeerHost {
         sessions[session.id] = session
         link.uses[stream] = .session(session)
         return PeerSession(
-            host: self, id: session.id, peer: peer, remoteAddress: link.remoteAddress, isOutbound: link.isOutbound)
+            host: self, id: session.id, peer: peer, remoteAddress: link.remoteAddress,
+            localAddress: SocketAddress(of: link.handle, remote: false)?.multiaddr, isOutbound: link.isOutbound)
     }
 
     // MARK: The owner's side
@@ -281,6 +282,8 @@ package struct PeerSession: Sendable {
     package let peer: PeerID
     /// The remote address of the connection's socket.
     package let remoteAddress: Multiaddr
+    /// The local one.
+    package let localAddress: Multiaddr?
     /// Whether this host dialed the connection.
     package let isOutbound: Bool
 

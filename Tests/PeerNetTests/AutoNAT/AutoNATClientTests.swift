@@ -7,8 +7,14 @@ private final class Client {
     private var machine = AutoNATClient()
     func begin(_ addresses: [Multiaddr], nonce: UInt64) -> [UInt8]? { machine.begin(addresses, nonce: nonce) }
     func receive(_ message: [UInt8], for nonce: UInt64) -> AutoNATClient.Step { machine.receive(message, for: nonce) }
-    func receiveDialBack(_ message: [UInt8], onOutbound isOutbound: Bool) -> [UInt8]? {
-        machine.receiveDialBack(message, onOutbound: isOutbound)
+    /// A dial-back from outside to a node behind a router, unless told otherwise.
+    func receiveDialBack(
+        _ message: [UInt8], at local: String = "/ip4/192.168.1.2/tcp/4001",
+        from remote: String = "/ip4/9.9.9.9/tcp/5555",
+        onOutbound isOutbound: Bool = false
+    ) -> [UInt8]? {
+        machine.receiveDialBack(
+            message, on: .init(local: try! Multiaddr(local), remote: try! Multiaddr(remote)), isOutbound: isOutbound)
     }
     func ended(_ nonce: UInt64) -> Reachability { machine.ended(nonce) }
 }
@@ -28,11 +34,42 @@ private final class Client {
         _ status: AutoNATMessage.ResponseStatus, _ index: UInt64 = 0, _ dial: AutoNATMessage.DialStatus = .unused
     ) -> [UInt8] { AutoNATMessage.dialResponse(status, addressIndex: index, dial).encoded }
 
-    @Test func `an address is reachable when the nonce came in, whatever else the server says`() {
+    @Test func `an address is reachable when the nonce came in and the server says that it connected`() {
         for status in [AutoNATMessage.DialStatus.ok, .dialBackError, .dialError] {
             let client = started()
-            #expect(client.receiveDialBack(AutoNATDialBack.message(nonce: nonce), onOutbound: false) == [])
-            #expect(client.receive(response(.ok, 1, status), for: nonce) == .done(.reachable(second)))
+            #expect(client.receiveDialBack(AutoNATDialBack.message(nonce: nonce)) == [])
+            let expected = status == .dialError ? Reachability.undecided(.violation) : .reachable(second)
+            #expect(client.receive(response(.ok, 1, status), for: nonce) == .done(expected))
+        }
+    }
+
+    @Test(arguments: [
+        // From the local network, to a socket of the other family, to a public address of the socket's own at another port.
+        ("/ip4/192.168.1.2/tcp/4001", "/ip4/192.168.1.9/tcp/5555"),
+        ("/ip6/2001:db8::1/tcp/4001", "/ip6/2001:db8::2/tcp/1"),
+        ("/ip4/8.8.8.8/tcp/4002", "/ip4/9.9.9.9/tcp/5555"),
+    ])
+    func `a nonce that came in elsewhere shows nothing of the address that the server names`(
+        local: String, remote: String
+    ) {
+        let client = started()
+        #expect(client.receiveDialBack(AutoNATDialBack.message(nonce: nonce), at: local, from: remote) == [])
+        #expect(client.receive(response(.ok, 0, .ok), for: nonce) == .done(.undecided(.dialBackElsewhere)))
+    }
+
+    @Test func `a nonce may come in on an own address, on a translated port, and between neighbours on a local one`()
+        throws
+    {
+        let local = try Multiaddr("/ip4/192.168.1.2/tcp/4001")
+        for (asked, at, remote) in [
+            (first, "/ip4/8.8.8.8/tcp/4001", "/ip4/9.9.9.9/tcp/1"),
+            (first, "/ip4/10.0.0.2/tcp/7", "/ip4/9.9.9.9/tcp/1"),
+            (local, "/ip4/192.168.1.2/tcp/4001", "/ip4/192.168.1.9/tcp/1"),
+        ] {
+            let client = Client()
+            #expect(client.begin([asked], nonce: nonce) != nil)
+            #expect(client.receiveDialBack(AutoNATDialBack.message(nonce: nonce), at: at, from: remote) == [])
+            #expect(client.receive(response(.ok, 0, .ok), for: nonce) == .done(.reachable(asked)))
         }
     }
 
@@ -43,12 +80,12 @@ private final class Client {
 
     @Test func `wrong nonces, nonces of ended requests and dial-backs on own connections are discarded`() {
         let client = started()
-        #expect(client.receiveDialBack(AutoNATDialBack.message(nonce: 43), onOutbound: false) == nil)
-        #expect(client.receiveDialBack([], onOutbound: false) == nil)
-        #expect(client.receiveDialBack([0xff], onOutbound: false) == nil)
+        #expect(client.receiveDialBack(AutoNATDialBack.message(nonce: 43)) == nil)
+        #expect(client.receiveDialBack([]) == nil)
+        #expect(client.receiveDialBack([0xff]) == nil)
         #expect(client.receiveDialBack(AutoNATDialBack.message(nonce: nonce), onOutbound: true) == nil)
         #expect(client.receive(response(.ok, 0, .dialError), for: nonce) == .done(.unreachable(first)))
-        #expect(client.receiveDialBack(AutoNATDialBack.message(nonce: nonce), onOutbound: false) == nil)
+        #expect(client.receiveDialBack(AutoNATDialBack.message(nonce: nonce)) == nil)
     }
 
     @Test func `refusals say why`() {
