@@ -2,6 +2,7 @@ import Checkpoint
 import Glibc
 import JSONText
 import Swarm
+import Transport
 
 /// The run log of a node or of `atoll train`: one line of JSON per event, for whoever plots or measures. Not fsynced: it is not needed for anything.
 final class RunLog {
@@ -18,11 +19,7 @@ final class RunLog {
     deinit { close(descriptor) }
 
     /// Seconds since 1970.
-    static var wallSeconds: Double {
-        var time = timespec()
-        clock_gettime(CLOCK_REALTIME, &time)
-        return Double(time.tv_sec) + Double(time.tv_nsec) * 1e-9
-    }
+    static var wallSeconds: Double { Double(WallClock.nanoseconds) * 1e-9 }
 
     /// Appends a training step.
     func append(step progress: TrainingProgress, loss: Double, seconds: Double) {

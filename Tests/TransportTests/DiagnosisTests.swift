@@ -1,7 +1,8 @@
 import Glibc
 import PeerNet
 import Testing
-import Transport
+
+@testable import Transport
 
 /// A TCP port of loopback that is taken but not listened on: whoever connects is refused, as by a closed firewall.
 final class ClosedPort {
@@ -108,13 +109,21 @@ final class ClosedPort {
 
     @Test func aWrongClockIsMeasured() async throws {
         let (left, right) = (makeHost(1), makeHost(2))
-        await right.serveClock { PeerHost.wallClock() + 90_000_000_000 }
+        await right.serveClock { WallClock.nanoseconds + 90_000_000_000 }
         try await join(left, right)
         let reading = try await left.readClock(of: right.peerID)
         #expect(abs(reading.offset.inSeconds - 90) <= reading.uncertainty.inSeconds + 0.001)
         #expect(reading.uncertainty < .seconds(5) && reading.differenceMin > .seconds(80))
         await #expect(throws: RequestError.protocolRefused) { try await right.readClock(of: left.peerID) }
         #expect(await stop(left, right))
+    }
+
+    @Test func noSystemClockMakesItTrap() {
+        #expect(WallClock.nanoseconds(seconds: 2, and: 5) == 2_000_000_005)
+        #expect(WallClock.nanoseconds(seconds: -1, and: 0) == 0)
+        for seconds in [Int64.max, Int64.max / 1_000_000_000 + 1, 9_223_372_036] {
+            #expect(WallClock.nanoseconds(seconds: seconds, and: 999_999_999) == .max)
+        }
     }
 
     @Test func twoPeersSeeTheSamePortOfOurs() async throws {

@@ -62,10 +62,7 @@ enum NetHost {
             identity: identity,
             configuration: PeerHostConfiguration(
                 listenAddresses: listen, agentVersion: AtollVersion.agent, limits: limits))
-        var now = timespec()
-        clock_gettime(CLOCK_REALTIME, &now)
-        await host.enableGossip(
-            firstSequence: UInt64(max(0, now.tv_sec)) &* 1_000_000_000 &+ UInt64(max(0, now.tv_nsec)))
+        await host.enableGossip(firstSequence: UInt64(WallClock.nanoseconds))
         if let table = settings.table {
             guard table.hasPrefix("/"), table.utf8.count <= 128 else {
                 throw UserError(

@@ -1,4 +1,3 @@
-import Glibc
 package import PeerNet
 
 /// Clocks of peers.
@@ -32,9 +31,5 @@ extension PeerHost {
     }
 
     /// The system's clock, in nanoseconds since 1970.
-    package static let wallClock: @Sendable () -> Int64 = {
-        var time = timespec()
-        clock_gettime(CLOCK_REALTIME, &time)
-        return Int64(time.tv_sec) * 1_000_000_000 + Int64(time.tv_nsec)
-    }
+    package static let wallClock: @Sendable () -> Int64 = { WallClock.nanoseconds }
 }

@@ -46,9 +46,7 @@ extension PeerHost {
         guard !addresses.isEmpty else { return nil }
         let addresses = Array(addresses.prefix(SignedPeerRecord.addressesMax))
         if let record = ownRecord, record.addresses == addresses { return record.envelope }
-        var time = timespec()
-        clock_gettime(CLOCK_REALTIME, &time)
-        let sequence = UInt64(max(0, time.tv_sec)) &* 1_000_000_000 &+ UInt64(max(0, time.tv_nsec))
+        let sequence = UInt64(WallClock.nanoseconds)
         let record = SignedPeerRecord(signedBy: identity, sequence: sequence, addresses: addresses)
         ownRecord = record
         return record.envelope

@@ -1,4 +1,3 @@
-import Glibc
 package import PeerNet
 
 /// A dial in the background that somebody wants.
@@ -91,7 +90,4 @@ extension PeerHost {
 
     /// Whether the network is declared to be one of local addresses.
     package var isNetworkLocal: Bool { kademlia?.machine.configuration.isLocalNetwork == true }
-
-    /// Seconds since 1970, for what outlives the process.
-    static func unixTime() -> UInt64 { UInt64(max(0, time(nil))) }
 }

@@ -160,7 +160,7 @@ extension PeerHost {
         link.peer = peer
         link.securedAt = now
         gate.authenticated(link.id)
-        book.seen(peer, unixTime: Self.unixTime())
+        book.seen(peer, unixTime: WallClock.seconds)
         if let entry = entries[peer] {
             if takesAsParallel(link, of: entry, at: now) {
                 entry.parallel.append(link)

@@ -197,7 +197,7 @@ extension PeerHost {
     private func succeeded(_ attempt: Int, _ peer: PeerID, of dial: RunningDial) {
         let now = Loop.now
         if let address = dial.race.address(of: attempt), let began = dial.startedAt[attempt] {
-            book.succeeded(address, of: peer, latency: now - began, unixTime: Self.unixTime())
+            book.succeeded(address, of: peer, latency: now - began, unixTime: WallClock.seconds)
         }
         dial.winner = peer
         perform(dial.race.succeeded(attempt), of: dial)
