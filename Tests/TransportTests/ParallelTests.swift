@@ -97,6 +97,20 @@ struct ParallelTests {
         #expect(await stop(giver, taker))
     }
 
+    @Test func onlyLargeResponsesAreMeasured() async throws {
+        // Without additional connections nobody takes the count.
+        var limits = HostLimits()
+        limits.parallel.additionalMax = 0
+        let (giver, taker) = (makeHost(1), makeHost(2, limits: limits))
+        await giver.serve(Self.bulk, requestBytesMax: 1) { _, _ in .bytes([UInt8](repeating: 7, count: 1000)) }
+        try await join(taker, giver)
+        for bytesMax in [1000, 64 << 10, 128 << 10] {
+            _ = try await taker.request([1], to: giver.peerID, on: Self.bulk, responseBytesMax: bytesMax)
+        }
+        #expect(await taker.measuredBytes(of: giver.peerID) == 1000)
+        #expect(await stop(giver, taker))
+    }
+
     @Test func aSocketThatCannotBeReadIsAFailedTrial() async throws {
         let (giver, taker) = (makeHost(1), makeHost(2))
         try await join(taker, giver)
@@ -197,6 +211,9 @@ extension PeerHost {
         askForOneMore(peer)
         if let target = SocketAddress(address) { dialParallel(target, address, of: peer) }
     }
+
+    /// Bytes of responses since the tuner last decided.
+    func measuredBytes(of peer: PeerID) -> Int? { entries[peer]?.largeBytes }
 
     func firstLink(of peer: PeerID) -> UInt64? { entries[peer]?.link.id }
 

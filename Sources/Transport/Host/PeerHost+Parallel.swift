@@ -8,7 +8,7 @@ extension PeerHost {
     /// Asked with one byte, how many connections will be dialed; answered with how many are welcome.
     static let parallelProtocol = "/atoll/parallel/1.0.0"
     /// Smaller responses stay on the first connection: they are soon over.
-    private static let largeResponseBytes = 64 << 10
+    static let largeResponseBytes = 64 << 10
     /// From the announcement to the connection.
     private static let announcementTime: Duration = .seconds(30)
     /// Of that, from the dial to the connected socket; authentication has 15 s of its own.

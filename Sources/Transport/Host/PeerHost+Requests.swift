@@ -80,7 +80,7 @@ extension PeerHost {
         call.progressAt = now
         call.receivedBytes += bytes.count
         entries[call.peer]?.use.add(bytes.count, at: now)
-        entries[call.peer]?.largeBytes += bytes.count
+        if call.responseBytesMax > Self.largeResponseBytes { entries[call.peer]?.largeBytes += bytes.count }
         if let sink = call.sink { sink(bytes) } else { call.response += bytes }
         if caps.withholds(bytes.count, of: call) {
             servePacedDownload(at: now)
