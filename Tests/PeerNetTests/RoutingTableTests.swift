@@ -118,11 +118,12 @@ import Testing
         let own = KademliaKey(KademliaNetwork.peer(&random))
         let table = RoutingTable(own: own)
         var generator = SplitMix64(seed: 26)
-        for bucket in 0...10 {
+        for bucket in 0...8 {
             let key = table.randomKey(inBucket: bucket, using: &generator)
             #expect(key.map { own.commonPrefixLength(with: KademliaKey(hashing: $0)) } == bucket)
         }
-        #expect(table.randomKey(inBucket: 14, using: &generator) == nil)
+        // A deeper one would take thousands of hashes while every socket waits.
+        #expect(table.randomKey(inBucket: 9, using: &generator) == nil)
     }
 
     @Test(arguments: [

@@ -38,8 +38,9 @@ package enum KademliaLimits {
     static let refreshInterval: Duration = .seconds(600)
     static let refreshIntervalWhenEmpty: Duration = .seconds(30)
     /// Buckets beyond this prefix are refreshed by the look-up of the own id alone: a key that falls into bucket b
-    /// takes 2^(b+1) hashes to find.
-    static let refreshPrefixMax = 13
+    /// takes 2^(b+1) hashes to find, up to sixteen times as many, in one go on the thread of all sockets. The first eight
+    /// full buckets belong to a network of some ten thousand peers.
+    static let refreshPrefixMax = 8
     /// Connected peers remembered, listed or not; beyond, new ones are ignored.
     static let acquaintancesMax = 1024
     /// Contacts to begin with; beyond, the rest is dropped.
