@@ -311,9 +311,6 @@ struct Missing: Error {}
             seen += settle(at: now)
         }
         #expect(seen == expected)
-        kademlia.stopPublishing(key)
-        kademlia.advance(at: now + .seconds(25 * 3600))
-        #expect(settle(at: now + .seconds(25 * 3600)).isEmpty)
     }
 
     @Test func commandsBeyondTheLimitsAreRefused() {

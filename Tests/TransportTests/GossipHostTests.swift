@@ -116,6 +116,9 @@ struct GossipHostTests {
 }
 
 extension PeerHost {
+    /// A peer's gossip score.
+    func gossipScore(of peer: PeerID) -> Double { gossip?.machine.score(of: peer) ?? 0 }
+
     /// Whether there is a stream in each direction.
     func hasGossip(with peer: PeerID) -> Bool {
         let isInbound = entries[peer]?.links.contains { link in

@@ -84,3 +84,8 @@ struct KademliaHostTests {
         #expect(await stop(server, client))
     }
 }
+
+extension PeerHost {
+    /// Peers in the routing table.
+    func tableContacts() -> [PeerContact] { kademlia?.machine.contacts ?? [] }
+}

@@ -63,8 +63,8 @@ extension Kademlia {
         return start(.findProviders(wanted: wanted), key: key, isCommand: true, at: now)
     }
 
-    /// Tells the closest peers that this node provides a key (a multihash), now and again until `stopPublishing`; nil
-    /// if the key is empty or too long, or too much is published or under way.
+    /// Tells the closest peers that this node provides a key (a multihash), now and again; nil if the
+    /// key is empty or too long, or too much is published or under way.
     package mutating func provide(_ key: [UInt8], at now: Moment) -> LookupID? {
         publish(.provide, value: nil, key: key, at: now)
     }
@@ -74,16 +74,13 @@ extension Kademlia {
         start(.getValue, key: key, isCommand: true, at: now)
     }
 
-    /// Gives a value to the closest peers, now and again until `stopPublishing`; nil if the validator refuses it, a
-    /// limit does, or too much is published or under way.
+    /// Gives a value to the closest peers, now and again; nil if the validator refuses it, a limit
+    /// does, or too much is published or under way.
     package mutating func putValue(_ value: [UInt8], for key: [UInt8], at now: Moment) -> LookupID? {
         guard value.count <= KademliaLimits.valueBytesMax, configuration.validator.accepts(value, for: key)
         else { return nil }
         return publish(.putValue(value), value: value, key: key, at: now)
     }
-
-    /// Publishes a key no more; what others keep of it runs out by itself.
-    package mutating func stopPublishing(_ key: [UInt8]) { publications[key] = nil }
 
     private mutating func publish(
         _ purpose: Operation.Purpose, value: [UInt8]?, key: [UInt8], at now: Moment

@@ -17,6 +17,7 @@ struct KademliaService {
 
     init(machine: Kademlia) { self.machine = machine }
 
+    /// Starts a command where the machine lies: an optional's value can be changed in place by its own method alone.
     mutating func begin(_ start: (inout Kademlia) -> Kademlia.LookupID?) -> Kademlia.LookupID? { start(&machine) }
 }
 
@@ -86,9 +87,6 @@ extension PeerHost {
         return count
     }
 
-    /// Peers in the routing table, to be remembered for the next start.
-    package func tableContacts() -> [PeerContact] { kademlia?.machine.contacts ?? [] }
-
     private func command(_ start: (inout Kademlia) -> Kademlia.LookupID?) async -> Kademlia.Outcome? {
         await withCheckedContinuation { continuation in
             guard state == .running, let lookup = kademlia?.begin(start) else {
@@ -149,6 +147,9 @@ extension PeerHost {
     ) {
         var assembler = assembler
         var messages: [[UInt8]] = []
+        // Out of the table while it changes, so that its buffers are not copied.
+        link.uses[stream] = .kademliaOut(
+            token, MessageAssembler(bytesMax: Self.kademliaMessageBytesMax), awaitsAnswer: true)
         let isFramed = assembler.receive(bytes, into: &messages)
         link.connection.consume(bytes.count, of: stream, at: now)
         guard isFramed, messages.isEmpty else {
@@ -202,6 +203,8 @@ extension PeerHost {
         guard let peer = link.peer else { return }
         var assembler = assembler
         var messages: [[UInt8]] = []
+        // Out of the table while it changes, so that its buffers are not copied.
+        link.uses[stream] = .kademliaIn(MessageAssembler(bytesMax: Self.kademliaMessageBytesMax))
         var isGood = assembler.receive(bytes, into: &messages)
         for message in messages where isGood {
             switch kademlia?.machine.answer(message, from: peer, remoteAddress: link.remoteAddress, at: now) {
