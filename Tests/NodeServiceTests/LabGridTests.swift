@@ -1,3 +1,4 @@
+import Compression
 import Lab
 import OuterSync
 import Testing

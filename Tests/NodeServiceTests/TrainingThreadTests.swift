@@ -46,7 +46,8 @@ private final class CountingTrainer: FragmentTrainer {
         let (stream, continuation) = AsyncStream.makeStream(of: TrainingEvent.self)
         let base = try head(0).digest
         let thread = TrainingThread(
-            progress: TrainingProgress(steps: 0, tokens: 0), bases: [base], committedTokens: 7,
+            progress: TrainingProgress(steps: 0, tokens: 0), bases: [base],
+            residuals: FragmentResiduals(layout: try #require(Self.layout), isUsed: true), committedTokens: 7,
             makeTrainer: { () throws(TrainingFailure) in CountingTrainer() },
             deliver: { event in
                 continuation.yield(event)
@@ -58,17 +59,18 @@ private final class CountingTrainer: FragmentTrainer {
     @Test func `an idle thread still snapshots, applies and saves`() async throws {
         var (thread, events) = try start()
         thread.takeSnapshot(FragmentIndex(0), RoundIndex(1))
-        guard case .snapshotTaken(_, let round, let values, let progress, let contributes)? = await events.next() else {
+        guard case .snapshotTaken(_, let round, let values, let residual, let progress, let contributes)?
+                = await events.next() else {
             Issue.record("no snapshot")
             return
         }
-        #expect(round == RoundIndex(1) && values == [0, 0, 0, 0] && progress.steps == 0 && contributes)
+        #expect(round == RoundIndex(1) && values == [0, 0, 0, 0] && residual == [0, 0, 0, 0] && progress.steps == 0 && contributes)
         let newHead = try head(8)
         thread.apply(
             HeadApplication(
                 fragment: FragmentIndex(0), round: RoundIndex(1), blendedTiles: [TileIndex(0), TileIndex(2)],
                 alpha: 0.5,
-                overwrite: false, notBeforeStep: 100), head: newHead)
+                overwrite: false, notBeforeStep: 100), head: newHead, settled: SettledResidual())
         guard case .applied? = await events.next() else {
             Issue.record("a paused trainer reaches no further step, so what waits for one is due")
             return
@@ -112,8 +114,8 @@ private final class CountingTrainer: FragmentTrainer {
                 fragment: FragmentIndex(0), round: RoundIndex(round), blendedTiles: tiles.map(TileIndex.init), alpha: 0,
                 overwrite: overwrite, notBeforeStep: 1_000_000)
         }
-        thread.apply(waits(1, [0], false), head: try head(100))
-        thread.apply(waits(2, [1], false), head: try head(200))
+        thread.apply(waits(1, [0], false), head: try head(100), settled: SettledResidual())
+        thread.apply(waits(2, [1], false), head: try head(200), settled: SettledResidual())
         thread.pause()
         var applied: [RoundIndex] = []
         while let event = await events.next() {

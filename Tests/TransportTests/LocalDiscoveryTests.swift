@@ -26,7 +26,7 @@ import Testing
         var other = MDNSDiscovery(peer: makeHost(2).peerID, addresses: [Self.neighbour], seed: 2, at: .zero)
         other.advance(at: .zero + .seconds(1))
         guard case .multicast(let answer)? = other.takeOutputs().last else {
-            Issue.record("no answer")
+            Issue.record("the neighbour does not answer")
             return
         }
         // More than the allowance, from elsewhere: it costs the neighbours nothing.
