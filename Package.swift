@@ -84,9 +84,9 @@ let package = Package(
         module("Swarm", ["CSodium", "Compression", "OuterSync", "PeerNet", protobuf]),
         // Drivers.
         module("Transport", ["CUV", "CSodium", "PeerNet"]),
-        module("Simulation", ["Compression", "OuterSync", "PeerNet", "Swarm"]),
         // Learning experiments.
         module("Lab", ["Numerics", "JSONText", "Corpus", "LanguageModel", "Compression", "OuterSync"]),
+        module("Simulation", ["Compression", "OuterSync", "PeerNet", "Swarm"]),
         // Composition.
         module(
             "NodeService",

@@ -4,7 +4,9 @@ import Numerics
 /// How long runs will take, from this machine's own steps.
 package enum LabSpeed {
     /// Seconds of one thread for one inner step of a configuration's worker.
-    package static func secondsPerStep(_ settings: LabSettings) throws -> Double {
+    ///
+    /// - Parameter now: a clock's time, in seconds.
+    package static func secondsPerStep(_ settings: LabSettings, now: () -> Double) throws -> Double {
         let batch =
             switch settings.method {
             case .dataParallel: settings.globalBatch
@@ -17,16 +19,14 @@ package enum LabSpeed {
         let tokens = (0..<batch * (settings.windowTokens + 1)).map {
             Int32($0 * 7919 % settings.model.vocabularySize)
         }
-        let clock = ContinuousClock()
         _ = try trainer.step(tokens, learningRate: 1e-6)
-        let start = clock.now
+        let start = now()
         var steps = 0
         repeat {
             _ = try trainer.step(tokens, learningRate: 1e-6)
             steps += 1
-        } while clock.now - start < .milliseconds(300)
-        let (seconds, attoseconds) = (clock.now - start).components
-        return (Double(seconds) + Double(attoseconds) * 1e-18) / Double(steps)
+        } while now() - start < 0.3
+        return (now() - start) / Double(steps)
     }
 
     /// Inner steps of one run, of all workers together.

@@ -59,12 +59,16 @@ private final class CountingTrainer: FragmentTrainer {
     @Test func `an idle thread still snapshots, applies and saves`() async throws {
         var (thread, events) = try start()
         thread.takeSnapshot(FragmentIndex(0), RoundIndex(1))
-        guard case .snapshotTaken(_, let round, let values, let residual, let progress, let contributes)?
-                = await events.next() else {
+        guard
+            case .snapshotTaken(_, let round, let values, let residual, let progress, let contributes)? =
+                await events.next()
+        else {
             Issue.record("no snapshot")
             return
         }
-        #expect(round == RoundIndex(1) && values == [0, 0, 0, 0] && residual == [0, 0, 0, 0] && progress.steps == 0 && contributes)
+        #expect(
+            round == RoundIndex(1) && values == [0, 0, 0, 0] && residual == [0, 0, 0, 0] && progress.steps == 0
+                && contributes)
         let newHead = try head(8)
         thread.apply(
             HeadApplication(

@@ -102,10 +102,13 @@ package struct LocalLab: Sendable {
     /// All runs of a grid, one seed of every configuration after the other, so that an unfinished grid can be read too.
     private func plan(_ grid: LabGridFile) throws(UserError) -> [Run] {
         var seconds: [Double] = []
+        let clock = ContinuousClock()
+        let start = clock.now
         do {
             for settings in grid.configurations {
                 seconds.append(
-                    try LabSpeed.secondsPerStep(settings) * Double(LabSpeed.stepCount(settings)))
+                    try LabSpeed.secondsPerStep(settings, now: { (clock.now - start).inSeconds })
+                        * Double(LabSpeed.stepCount(settings)))
             }
         } catch { throw UserError(wrapping: error) }
         return grid.seeds.flatMap { seed in

@@ -94,6 +94,12 @@ extension PeerHost {
         driveGossip()
     }
 
+    /// What the application thinks of a peer, positive or negative (P5 of its score).
+    package func setApplicationScore(_ peer: PeerID, _ value: Double) {
+        gossip?.machine.setApplicationScore(peer, value)
+        driveGossip()
+    }
+
     /// Connected peers that follow a topic, and which of them are in its mesh.
     package func gossipPeers(of topic: Topic) -> (followers: [PeerID], mesh: [PeerID]) {
         (gossip?.machine.followers(of: topic) ?? [], gossip?.machine.meshPeers(of: topic) ?? [])
