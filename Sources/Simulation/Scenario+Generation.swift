@@ -1,3 +1,5 @@
+import Compression
+import OuterSync
 import PeerNet
 
 extension Scenario {
@@ -17,11 +19,12 @@ extension Scenario {
         }
         let faultsEnd = Duration.seconds(faultSeconds)
         let fragmentCount = nodeCount >= 16 ? 3 : generator.draw(3...4)
-        let model = ModelDescription(
+        var model = ModelDescription(
             fragmentParameterCounts: (0..<fragmentCount).map { _ in generator.draw(300...1100) },
             innerStepsPerRound: generator.draw(nodeCount >= 16 ? 20...30 : 14...26),
             overlapSteps: generator.draw(1...4),
             tokensPerStep: 512, tokenBudget: 0)
+        model.encoding = Self.encodings[Int(seed % UInt64(Self.encodings.count))]
         self.init(
             seed: seed, nodes: Self.nodes(count: nodeCount, faultsEnd: faultsEnd, using: &generator), model: model,
             faults: [], faultsEnd: faultsEnd, roundsAfterFaults: 2, recoveryTimeMax: .seconds(600))
@@ -30,6 +33,13 @@ extension Scenario {
         self.model.tokenBudget = UInt64(stepsPerSecond * activeSeconds) * model.tokensPerStep
         faults = Self.faults(nodes: nodes, faultsEnd: faultsEnd, using: &generator)
     }
+
+    /// How payloads are encoded, by turns.
+    private static let encodings = [
+        PayloadEncoding(.e3m0), PayloadEncoding(contribution: .e3m0, result: .e3m0, feedback: 0.9),
+        PayloadEncoding(contribution: .topK(kept: 256), result: .e3m0, feedback: 0.95),
+        PayloadEncoding(contribution: .statistical(bits: 2), result: .uniform(bits: 4), feedback: 1),
+    ]
 
     private static func nodes(
         count: Int, faultsEnd: Duration, using generator: inout SeededGenerator

@@ -77,10 +77,11 @@ async def gossip(node, listener, folder):
     subscription = await node.pubsub.subscribe(TOPIC)
     peer = ID.from_base58(listener.peer_id)
 
-    async def knows():
-        return peer in node.pubsub.peer_topics.get(TOPIC, set())
+    async def meshed():
+        # Without a mesh py-libp2p sends what it publishes to nobody, and gossips about it to others only.
+        return peer in node.pubsub.router.mesh.get(TOPIC, set())
 
-    await until(knows, "py-libp2p knows that Atoll follows the topic")
+    await until(meshed, "py-libp2p has Atoll in the topic's mesh")
     for data in messages():
         await node.pubsub.publish(TOPIC, data)
         event = await trio.to_thread.run_sync(lambda: listener.wait("message", blake2b=digest(data)))
@@ -88,7 +89,8 @@ async def gossip(node, listener, folder):
     for data in messages():
         await trio.to_thread.run_sync(listener.publish, TOPIC, write(folder, "message", data))
         while True:
-            message = await subscription.get()
+            with trio.fail_after(DEADLINE_SECONDS):
+                message = await subscription.get()
             if ID(message.from_id) == peer:
                 assert message.data == data, "a message arrived changed"
                 break
