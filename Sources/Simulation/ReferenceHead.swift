@@ -49,15 +49,19 @@ struct ReferenceHead: Sendable {
             guard let packed = payload(committed.blob.digest) else {
                 return "payload \(committed.blob.digest.short) is nowhere"
             }
-            let valueByteCounts = committed.tiles.map { codec.byteCount(of: fragment.tiles[$0.value].shape) }
-            let headerByteCount = 8 + 4 + 4 + 32 + 4 + 4 * committed.tiles.count
+            let codecs = PayloadEncoding.codecs(codec, for: committed.tiles.map { fragment.tiles[$0.value] })
+            let valueByteCounts = zip(codecs, committed.tiles).map { codec, tile in
+                codec.byteCount(of: fragment.tiles[tile.value].shape)
+            }
+            let isMixed = Set(codecs).count > 1
+            let headerByteCount = 8 + 4 + 4 + 32 + 4 + (isMixed ? 8 : 4) * committed.tiles.count
             let byteCount = headerByteCount + valueByteCounts.reduce(0, +)
             guard let raw = try? EntropyStage.unpack(packed, rawByteCount: byteCount) else {
                 return "a payload does not unpack"
             }
             guard Array(raw[16..<48]) == base.bytes else { return "a payload is measured against another head" }
             var offset = headerByteCount
-            for (index, count) in zip(committed.tiles, valueByteCounts) {
+            for ((index, codec), count) in zip(zip(committed.tiles, codecs), valueByteCounts) {
                 guard seen.insert(index).inserted else { return "tile \(index.value) is in two payloads" }
                 let tile = fragment.tiles[index.value]
                 var delta = [Float](repeating: 0, count: tile.count)
