@@ -69,7 +69,8 @@ package struct LocalLab: Sendable {
     package func run() async throws(UserError) -> Report {
         let grid = try readGrid()
         let jobs = max(1, request.jobs ?? WorkerPool.processorCount)
-        let runs = try plan(grid)
+        let corpora = try load(grid)
+        let runs = try plan(grid, corpora)
         let known = finished(runs)
         let open = runs.filter { run in !known.contains { $0.key == run.key && $0.seed == run.seed } }
         let hours = open.reduce(0) { $0 + $1.seconds } / Double(jobs) / 3600
@@ -80,7 +81,6 @@ package struct LocalLab: Sendable {
             return Report(table: "", output: request.output, results: [], estimatedHours: hours)
         }
         let journal = try Journal(results: known, path: request.output + "/results.jsonl")
-        let corpora = try load(grid)
         try await execute(open, corpora, jobs: jobs, journal)
         let results = await journal.results
         let table = LabTable(
@@ -100,7 +100,7 @@ package struct LocalLab: Sendable {
     }
 
     /// All runs of a grid, one seed of every configuration after the other, so that an unfinished grid can be read too.
-    private func plan(_ grid: LabGridFile) throws(UserError) -> [Run] {
+    private func plan(_ grid: LabGridFile, _ corpora: [Int: Corpus]) throws(UserError) -> [Run] {
         var seconds: [Double] = []
         let clock = ContinuousClock()
         let start = clock.now
@@ -115,9 +115,15 @@ package struct LocalLab: Sendable {
             zip(grid.configurations, seconds).map { settings, seconds in
                 Run(
                     settings: settings, seed: seed,
-                    key: Digest(hashing: settings.json.line + Array("\(grid.data)".utf8)).short, seconds: seconds)
+                    key: Self.key(settings, corpora[settings.windowTokens]), seconds: seconds)
             }
         }
+    }
+
+    /// What decides a run but its seed. The text counts too: a package installed meanwhile can change it under the same glob.
+    private static func key(_ settings: LabSettings, _ corpus: Corpus?) -> String {
+        let text = corpus?.domains.map { "\($0.name) \($0.fileCount) \($0.byteCount) \($0.trainingTokenCount)" } ?? []
+        return Digest(hashing: settings.json.line + Array("\(text)".utf8)).short
     }
 
     /// Finished runs of this grid; lines of other grids and torn ones do not count.
