@@ -175,7 +175,12 @@ struct Filling {
 
     init(_ path: String) {
         self.path = path
-        let descriptor = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0o600)
+        fill()
+    }
+
+    /// Takes what has become free.
+    func fill() {
+        let descriptor = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o600)
         let zeros = [UInt8](repeating: 0, count: 1 << 16)
         while write(descriptor, zeros, zeros.count) > 0 {}
         close(descriptor)
