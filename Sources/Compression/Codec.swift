@@ -62,6 +62,13 @@ package enum Codec: Hashable, Sendable {
     }
 }
 
+extension Codec: Comparable {
+    /// By family, then by level.
+    package static func < (left: Self, right: Self) -> Bool {
+        (left.family, left.level) < (right.family, right.level)
+    }
+}
+
 /// What a codec must know of a tile: how many values, and the width of the matrix that they are rows of.
 package struct TileShape: Hashable, Sendable {
     /// Values.

@@ -26,7 +26,7 @@ package struct ErrorStatistics: Hashable, Sendable {
     /// How errors are summed.
     package let metric: ErrorMetric
     /// Per layer its settings.
-    package let settings: [[CompressionSetting]]
+    package let settings: [[Codec]]
     /// The cycles so far.
     package private(set) var cycleCount = 0
 
@@ -39,7 +39,7 @@ package struct ErrorStatistics: Hashable, Sendable {
     ///
     /// - Parameter settings: per layer its settings; as in `ErrorTable`, which the first check is left to.
     package init(
-        group: BudgetGroup, metric: ErrorMetric = .norm, settings: [[CompressionSetting]]
+        group: BudgetGroup, metric: ErrorMetric = .norm, settings: [[Codec]]
     ) throws(AllotmentError) {
         let empty = settings.map { $0.map { LayerCandidate(setting: $0, byteCount: 0, errorNorm: 0) } }
         _ = try ErrorTable(group: group, metric: metric, layers: empty)

@@ -1,14 +1,14 @@
 /// What one setting costs one layer, and what it loses there.
 package struct LayerCandidate: Hashable, Sendable {
     /// The setting.
-    package let setting: CompressionSetting
+    package let setting: Codec
     /// Bytes on the wire, exactly, with scales and indices.
     package let byteCount: Int
     /// The L2 norm of what is lost, ‖x − x̂‖, not squared, of what is really encoded (the error-feedback sum).
     package let errorNorm: Double
 
     /// Collects the three.
-    package init(setting: CompressionSetting, byteCount: Int, errorNorm: Double) {
+    package init(setting: Codec, byteCount: Int, errorNorm: Double) {
         self.setting = setting
         self.byteCount = byteCount
         self.errorNorm = errorNorm
@@ -28,7 +28,7 @@ package struct ErrorCurve: Hashable, Sendable {
     package func isUsable(_ index: Int) -> Bool { errors[index].isFinite }
 
     /// The place of a setting that may be chosen.
-    package func index(of setting: CompressionSetting) -> Int? {
+    package func index(of setting: Codec) -> Int? {
         candidates.indices.first { candidates[$0].setting == setting && isUsable($0) }
     }
 }
@@ -78,7 +78,7 @@ package struct ErrorTable: Hashable, Sendable {
         _ candidates: [LayerCandidate], _ layerIndex: Int, _ group: BudgetGroup, _ metric: ErrorMetric
     ) throws(AllotmentError) -> ErrorCurve {
         guard candidates.count <= candidatesMax else { throw .tooManyCandidates(layerIndex: layerIndex) }
-        var seen: Set<CompressionSetting> = []
+        var seen: Set<Codec> = []
         var errors: [Double] = []
         for candidate in candidates {
             guard group.holds(candidate.setting) else {
@@ -160,13 +160,13 @@ package enum AllotmentError: Error, Hashable, Sendable {
     /// More candidates than `ErrorTable.candidatesMax`.
     case tooManyCandidates(layerIndex: Int)
     /// A candidate's family is not one of the group.
-    case foreignFamily(layerIndex: Int, CompressionSetting)
+    case foreignFamily(layerIndex: Int, Codec)
     /// A setting stands twice in one layer.
-    case repeatedSetting(layerIndex: Int, CompressionSetting)
+    case repeatedSetting(layerIndex: Int, Codec)
     /// A size is negative or above `ErrorTable.byteCountMax`.
-    case badByteCount(layerIndex: Int, CompressionSetting)
+    case badByteCount(layerIndex: Int, Codec)
     /// An error is negative.
-    case negativeError(layerIndex: Int, CompressionSetting)
+    case negativeError(layerIndex: Int, Codec)
     /// A layer lacks the group's uniform setting.
     case uniformMissing(layerIndex: Int)
     /// The uniform setting's error is not finite, so there is no budget.

@@ -14,7 +14,7 @@ package struct LayerAllotment: Hashable, Sendable {
         /// The dynamic programme found it.
         case programme
         /// All layers have this setting, because the programme found nothing within its limits that is better.
-        case uniform(CompressionSetting)
+        case uniform(Codec)
     }
 
     /// Buckets of the error budget, D, where the caller does not choose.
@@ -29,7 +29,7 @@ package struct LayerAllotment: Hashable, Sendable {
     /// Per layer the place of the chosen candidate in its curve.
     package let choice: [Int]
     /// Per layer the chosen setting.
-    package let settings: [CompressionSetting]
+    package let settings: [Codec]
     /// The bytes of all layers.
     package let byteCount: Int
     /// The summed error of all layers, in the table's metric.

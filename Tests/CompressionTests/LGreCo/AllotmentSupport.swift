@@ -1,27 +1,26 @@
 import Compression
 import Testing
 
-/// A quantizer's family, the uniform setting's own.
+/// A quantizer's family.
 let quantizer: UInt8 = 3
 /// A sparse family under error feedback.
 let sparse: UInt8 = 5
 
-/// The group of tables made from plain numbers: level c is candidate c.
-func group(uniform level: Int) -> BudgetGroup {
-    BudgetGroup(uniform: CompressionSetting(family: quantizer, level: UInt16(level)))
-}
+/// The setting that stands for candidate c in tables made from plain numbers.
+func setting(_ candidate: Int) -> Codec { .lowRank(rank: UInt8(candidate + 1)) }
 
-/// A table from errors and sizes per layer, candidate c being level c.
+/// The group of such tables.
+func group(uniform candidate: Int) -> BudgetGroup { BudgetGroup(uniform: setting(candidate)) }
+
+/// A table from errors and sizes per layer.
 func table(
     _ errors: [[Double]], _ sizes: [[Int]], uniform: Int, metric: ErrorMetric = .norm
 ) throws -> ErrorTable {
     try ErrorTable(
         group: group(uniform: uniform), metric: metric,
         layers: zip(errors, sizes).map { errors, sizes in
-            zip(errors, sizes).enumerated().map { level, pair in
-                LayerCandidate(
-                    setting: CompressionSetting(family: quantizer, level: UInt16(level)), byteCount: pair.1,
-                    errorNorm: pair.0)
+            zip(errors, sizes).enumerated().map { candidate, pair in
+                LayerCandidate(setting: setting(candidate), byteCount: pair.1, errorNorm: pair.0)
             }
         })
 }

@@ -5,13 +5,12 @@ import Testing
     private static func candidate(
         _ family: UInt8, _ level: UInt16, _ byteCount: Int = 1, _ errorNorm: Double = 1
     ) -> LayerCandidate {
-        LayerCandidate(
-            setting: CompressionSetting(family: family, level: level), byteCount: byteCount, errorNorm: errorNorm)
+        LayerCandidate(setting: Codec(family: family, level: level)!, byteCount: byteCount, errorNorm: errorNorm)
     }
 
     private static let dense = BudgetGroup(
-        uniform: CompressionSetting(family: 1, level: 0), otherFamilies: [quantizer, 4])
-    private static let sparseGroup = BudgetGroup(uniform: CompressionSetting(family: sparse, level: 64))
+        uniform: .e3m0, otherFamilies: [quantizer, 4])
+    private static let sparseGroup = BudgetGroup(uniform: Codec.topK(kept: 64))
 
     @Test func whatIsWrongWithACandidateIsSaid() {
         func refusal(_ candidates: [LayerCandidate]) -> AllotmentError? {
@@ -21,7 +20,7 @@ import Testing
             } catch { return error }
         }
         let uniform = Self.candidate(1, 0)
-        let setting = CompressionSetting(family: quantizer, level: 2)
+        let setting = Codec.uniform(bits: 2)
         #expect(refusal([uniform]) == nil)
         #expect(refusal([]) == .uniformMissing(layerIndex: 1))
         #expect(refusal([Self.candidate(3, 2)]) == .uniformMissing(layerIndex: 1))
@@ -39,7 +38,7 @@ import Testing
             #expect(refusal([Self.candidate(1, 0, 1, error)]) == .uniformNotFinite(layerIndex: 1))
         }
         #expect(
-            refusal((0...256).map { Self.candidate(3, $0) }) == .tooManyCandidates(layerIndex: 1))
+            refusal([LayerCandidate](repeating: uniform, count: 257)) == .tooManyCandidates(layerIndex: 1))
         #expect(throws: AllotmentError.tooManyLayers(4097)) {
             try ErrorTable(group: Self.dense, layers: [[LayerCandidate]](repeating: [uniform], count: 4097))
         }
@@ -48,7 +47,7 @@ import Testing
     }
 
     @Test func sparseCandidatesDoNotFitIntoADenseTable() {
-        let setting = CompressionSetting(family: sparse, level: 64)
+        let setting = Codec.topK(kept: 64)
         #expect(throws: AllotmentError.foreignFamily(layerIndex: 0, setting)) {
             try ErrorTable(group: Self.dense, layers: [[Self.candidate(1, 0), Self.candidate(sparse, 64)]])
         }
@@ -82,7 +81,7 @@ import Testing
     }
 
     @Test func familiesBelongToExactlyOneGroup() {
-        let other = BudgetGroup(uniform: CompressionSetting(family: 4, level: 2))
+        let other = BudgetGroup(uniform: .statistical(bits: 2))
         #expect(throws: AllotmentError.familyInTwoGroups(4)) { try ErrorTable.grouped([], into: [Self.dense, other]) }
         #expect(throws: AllotmentError.familyWithoutGroup(sparse)) {
             try ErrorTable.grouped([[Self.candidate(1, 0), Self.candidate(sparse, 64)]], into: [Self.dense])
@@ -93,8 +92,8 @@ import Testing
 
 @Suite struct ErrorStatisticsTests {
     private static let settings = [
-        [CompressionSetting(family: quantizer, level: 4), CompressionSetting(family: quantizer, level: 2)],
-        [CompressionSetting(family: quantizer, level: 4)],
+        [Codec.uniform(bits: 4), Codec.uniform(bits: 2)],
+        [Codec.uniform(bits: 4)],
     ]
 
     private static func cycle(_ numbers: [[(Int, Double)]]) -> [[ErrorStatistics.Measurement]] {
@@ -102,7 +101,7 @@ import Testing
     }
 
     @Test func theTableHoldsTheMeanOfTheCycles() throws {
-        var statistics = try ErrorStatistics(group: group(uniform: 4), settings: Self.settings)
+        var statistics = try ErrorStatistics(group: BudgetGroup(uniform: .uniform(bits: 4)), settings: Self.settings)
         try statistics.add(Self.cycle([[(40, 1), (20, 4)], [(7, 0.5)]]))
         #expect(throws: AllotmentError.tooFewCycles(got: 1, needed: 10)) { try statistics.table() }
         try statistics.add(Self.cycle([[(41, 2), (20, 8)], [(7, 0.25)]]))
@@ -116,7 +115,7 @@ import Testing
 
     @Test func squaredNormsAreAveragedAsSquares() throws {
         var statistics = try ErrorStatistics(
-            group: group(uniform: 4), metric: .squaredNorm, settings: [[Self.settings[0][0]]])
+            group: BudgetGroup(uniform: .uniform(bits: 4)), metric: .squaredNorm, settings: [[Self.settings[0][0]]])
         try statistics.add(Self.cycle([[(1, 3)]]))
         try statistics.add(Self.cycle([[(1, 5)]]))
         let error = try statistics.table(cyclesMin: 1).curves[0].errors[0]
@@ -124,7 +123,7 @@ import Testing
     }
 
     @Test func tenCyclesAreEnoughAndFiftyAreAll() throws {
-        var statistics = try ErrorStatistics(group: group(uniform: 4), settings: Self.settings)
+        var statistics = try ErrorStatistics(group: BudgetGroup(uniform: .uniform(bits: 4)), settings: Self.settings)
         let cycle = Self.cycle([[(40, 1), (20, 4)], [(7, 0.5)]])
         for _ in 0..<10 { try statistics.add(cycle) }
         #expect(try statistics.table().curves[0].errors == [1, 4])
@@ -132,12 +131,13 @@ import Testing
         #expect(throws: AllotmentError.tooManyCycles(50)) { try statistics.add(cycle) }
         #expect(statistics.cycleCount == 50)
         #expect(throws: AllotmentError.tooFewCycles(got: 0, needed: 1)) {
-            try ErrorStatistics(group: group(uniform: 4), settings: Self.settings).table(cyclesMin: .min)
+            try ErrorStatistics(group: BudgetGroup(uniform: .uniform(bits: 4)), settings: Self.settings).table(
+                cyclesMin: .min)
         }
     }
 
     @Test func aCycleIsTakenWholeOrNotAtAll() throws {
-        var statistics = try ErrorStatistics(group: group(uniform: 4), settings: Self.settings)
+        var statistics = try ErrorStatistics(group: BudgetGroup(uniform: .uniform(bits: 4)), settings: Self.settings)
         let before = statistics
         for bad in [[[(40, 1), (20, 4)]], [[(40, 1)], [(7, 0.5)]], [[(40, 1), (20, 4)], [(7, 1), (7, 1)]]] {
             #expect(throws: AllotmentError.wrongShape) { try statistics.add(Self.cycle(bad)) }
@@ -152,7 +152,7 @@ import Testing
     }
 
     @Test func oneErrorThatIsNoNumberDropsItsCandidateForGood() throws {
-        var statistics = try ErrorStatistics(group: group(uniform: 4), settings: Self.settings)
+        var statistics = try ErrorStatistics(group: BudgetGroup(uniform: .uniform(bits: 4)), settings: Self.settings)
         try statistics.add(Self.cycle([[(40, 1), (20, .nan)], [(7, 0.5)]]))
         for _ in 1..<10 { try statistics.add(Self.cycle([[(40, 1), (20, 0.5)], [(7, 0.5)]])) }
         let table = try statistics.table()
@@ -164,7 +164,7 @@ import Testing
 
     @Test func settingsAreCheckedAtTheStart() {
         #expect(throws: AllotmentError.uniformMissing(layerIndex: 1)) {
-            try ErrorStatistics(group: group(uniform: 2), settings: Self.settings)
+            try ErrorStatistics(group: BudgetGroup(uniform: .uniform(bits: 2)), settings: Self.settings)
         }
     }
 }

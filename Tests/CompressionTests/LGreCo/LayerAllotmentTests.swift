@@ -15,7 +15,7 @@ import Testing
             #expect(found.choice == [2, 2, 0])
             #expect(found.byteCount == 180)
             #expect(found.error == 12)
-            #expect(found.settings.map(\.level) == [2, 2, 0])
+            #expect(found.settings == [2, 2, 0].map(setting))
         }
     }
 
@@ -101,7 +101,7 @@ import Testing
         // Three errors of one step and a half are three steps of two.
         let table = try table([[1, 9], [1, 9], [1, 9]], [[7, 1], [7, 1], [7, 1]], uniform: 0)
         let found = try LayerAllotment.solve(table, buckets: 2)
-        #expect(found.origin == .uniform(CompressionSetting(family: quantizer, level: 0)))
+        #expect(found.origin == .uniform(setting(0)))
         #expect(found.choice == [0, 0, 0])
         #expect(found.byteCount == 21)
         #expect(try LayerAllotment.solve(table, buckets: 3).origin == .programme)
@@ -193,7 +193,7 @@ import Testing
 
     @Test func aFactorBelowOneFallsBackToUniformAndSaysSo() throws {
         let found = try LayerAllotment.solve(goldenTable(), budgetFactor: 0.1)
-        #expect(found.origin == .uniform(CompressionSetting(family: quantizer, level: 1)))
+        #expect(found.origin == .uniform(setting(1)))
         #expect(try LayerAllotment.solve(goldenTable(), budgetFactor: 1.7).byteCount == 120)
     }
 

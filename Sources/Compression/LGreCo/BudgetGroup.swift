@@ -1,22 +1,3 @@
-/// One way to compress a layer: a family and a level in it. What the numbers mean is the caller's affair.
-package struct CompressionSetting: Hashable, Sendable, Comparable {
-    /// The family: one kind of quantizer, sparsifier or low-rank form.
-    package let family: UInt8
-    /// The level in the family: bits, kept values or rank.
-    package let level: UInt16
-
-    /// Names a setting.
-    package init(family: UInt8, level: UInt16) {
-        self.family = family
-        self.level = level
-    }
-
-    /// By family, then by level.
-    package static func < (left: Self, right: Self) -> Bool {
-        (left.family, left.level) < (right.family, right.level)
-    }
-}
-
 /// Families whose errors may be weighed against each other, with the uniform setting that gives them their budget.
 ///
 /// An error means different things with and without error feedback: sparse messages lose nine tenths of the norm and
@@ -27,16 +8,16 @@ package struct BudgetGroup: Hashable, Sendable {
     /// The families of the group, ascending.
     package let families: [UInt8]
     /// The setting that every layer would have without an allotment, c0; known to train well.
-    package let uniform: CompressionSetting
+    package let uniform: Codec
 
     /// Makes a group of the uniform setting's own family and `otherFamilies`.
-    package init(uniform: CompressionSetting, otherFamilies: [UInt8] = []) {
+    package init(uniform: Codec, otherFamilies: [UInt8] = []) {
         self.uniform = uniform
         families = Set(otherFamilies + [uniform.family]).sorted()
     }
 
     /// Whether the group has this setting's family.
-    package func holds(_ setting: CompressionSetting) -> Bool { families.contains(setting.family) }
+    package func holds(_ setting: Codec) -> Bool { families.contains(setting.family) }
 }
 
 /// How the errors of layers are summed.
