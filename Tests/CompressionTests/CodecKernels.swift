@@ -1,4 +1,4 @@
-import Glibc
+import CVector
 import NumericsBaseline
 import NumericsV3
 import NumericsV4
@@ -159,28 +159,14 @@ struct CodecKernels: Sendable {
             return (above.sum, above.count)
         })
 
-    /// The sets that this CPU has; on other architectures all three are built alike.
+    /// The sets that this processor runs; on other architectures all three are built alike.
     static let available: [(name: String, kernels: CodecKernels)] = {
-        var sets = [("baseline", baseline)]
+        let sets = [("baseline", baseline), ("v3", v3), ("v4", v4)]
         #if arch(x86_64)
-            var flags: Set<Substring> = []
-            if let stream = fopen("/proc/cpuinfo", "r") {
-                defer { fclose(stream) }
-                var line = [CChar](repeating: 0, count: 8192)
-                while flags.isEmpty, fgets(&line, 8192, stream) != nil {
-                    let text = String(decoding: line.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
-                    if text.hasPrefix("flags") { flags = Set(text.split(whereSeparator: \.isWhitespace)) }
-                }
-            }
-            if flags.isSuperset(of: ["avx2", "fma", "bmi1", "bmi2", "f16c", "movbe", "abm"]) {
-                sets.append(("v3", v3))
-            }
-            if flags.isSuperset(of: ["avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"]) {
-                sets.append(("v4", v4))
-            }
+            // Level 1 is the baseline, 3 and 4 are x86-64-v3 and v4.
+            return Array(sets.prefix(max(1, Int(vector_instruction_level()) - 1)))
         #else
-            sets += [("v3", v3), ("v4", v4)]
+            return sets
         #endif
-        return sets
     }()
 }

@@ -83,12 +83,7 @@ import Testing
 
     @Test func aPayloadWithTwoCodecs() throws {
         let vectors = try Vectors()
-        let layout = try FragmentLayout(
-            tensors: [0, 1, 2].map { (block: Int) in TensorDescription(name: "block.\(block)", shape: [1], block: block)
-            } + [
-                TensorDescription(name: "embedding", shape: [300], block: nil),
-                TensorDescription(name: "norm", shape: [5], block: nil),
-            ])
+        let layout = try Vectors.layout()
         let fragment = layout.fragments[3]
         let theta = samples(2, 305, 0.5)
         let genesis = FragmentHead(genesis: theta, scalars: Array("genesis".utf8), fragment: fragment)

@@ -1,3 +1,4 @@
+import CVector
 import Compression
 import Glibc
 import NumericsBaseline
@@ -25,6 +26,16 @@ struct Vectors {
             try #require(words.count == 3 && words[1] == "=")
             entries[String(words[0])] = String(words[2])
         }
+    }
+
+    /// The vectors' model; their fragment is the one with index 3.
+    static func layout() throws -> FragmentLayout {
+        try FragmentLayout(
+            tensors: [0, 1, 2].map { (block: Int) in TensorDescription(name: "block.\(block)", shape: [1], block: block)
+            } + [
+                TensorDescription(name: "embedding", shape: [300], block: nil),
+                TensorDescription(name: "norm", shape: [5], block: nil),
+            ])
     }
 
     func text(_ key: String) throws -> String { try #require(entries[key]) }
@@ -78,13 +89,7 @@ struct Vectors {
 
     @Test func oneRoundFromGenesisToTheNextHeadIsTheVectors() throws {
         let vectors = try Vectors()
-        // The vectors' fragment has index 3.
-        let layout = try FragmentLayout(
-            tensors: [0, 1, 2].map { (block: Int) in TensorDescription(name: "block.\(block)", shape: [1], block: block)
-            } + [
-                TensorDescription(name: "embedding", shape: [300], block: nil),
-                TensorDescription(name: "norm", shape: [5], block: nil),
-            ])
+        let layout = try Vectors.layout()
         let fragment = layout.fragments[3]
         let theta = samples(2, 305, 0.5)
         let genesis = FragmentHead(genesis: theta, scalars: Array("genesis".utf8), fragment: fragment)
@@ -178,29 +183,15 @@ private struct CommitPath: Sendable {
         },
         blend: { NumericsV4.commitBlend(live: $0, theta: $1, count: $2, alpha: 0.5) })
 
-    /// The sets that this CPU has; on other architectures all three are built alike.
+    /// The sets that this processor runs; on other architectures all three are built alike.
     static let available: [(name: String, path: CommitPath)] = {
-        var sets = [("baseline", baseline)]
+        let sets = [("baseline", baseline), ("v3", v3), ("v4", v4)]
         #if arch(x86_64)
-            var flags: Set<Substring> = []
-            if let stream = fopen("/proc/cpuinfo", "r") {
-                defer { fclose(stream) }
-                var line = [CChar](repeating: 0, count: 8192)
-                while flags.isEmpty, fgets(&line, 8192, stream) != nil {
-                    let text = String(decoding: line.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
-                    if text.hasPrefix("flags") { flags = Set(text.split(whereSeparator: \.isWhitespace)) }
-                }
-            }
-            if flags.isSuperset(of: ["avx2", "fma", "bmi1", "bmi2", "f16c", "movbe", "abm"]) {
-                sets.append(("v3", v3))
-            }
-            if flags.isSuperset(of: ["avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"]) {
-                sets.append(("v4", v4))
-            }
+            // Level 1 is the baseline, 3 and 4 are x86-64-v3 and v4.
+            return Array(sets.prefix(max(1, Int(vector_instruction_level()) - 1)))
         #else
-            sets += [("v3", v3), ("v4", v4)]
+            return sets
         #endif
-        return sets
     }()
 }
 
