@@ -158,6 +158,7 @@ struct CharterTests {
             { $0.model.keyValueHeadCount = 3 }, { $0.model.vocabularySize = 1 }, { $0.inner.learningRate = .nan },
             { $0.inner.beta2 = 1 }, { $0.outer.learningRate = 0 }, { $0.outer.momentum = 1 },
             { $0.blendAlpha = 1 }, { $0.overlapSteps = $0.innerStepsPerRound }, { $0.innerStepsPerRound = 0 },
+            { $0.encoding.contribution = .topK(kept: 63) }, { $0.encoding.result = .uniform(bits: 9) },
             { $0.encoding.feedback = 1.5 }, { $0.encoding.feedback = .nan }, { $0.tokenBudget = 0 },
             { $0.weightCap = 0.5 },
             {

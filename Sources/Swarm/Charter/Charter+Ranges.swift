@@ -1,3 +1,4 @@
+import Compression
 import OuterSync
 
 extension Charter {
@@ -15,6 +16,8 @@ extension Charter {
             throw .field("overlap steps must be fewer than inner steps per round")
         }
         guard blendAlpha >= 0, blendAlpha < 1 else { throw .field("blend alpha must be in [0, 1)") }
+        for codec in [encoding.contribution, encoding.result]
+        where Codec(family: codec.family, level: codec.level) != codec { throw .field("a codec has no such level") }
         try Self.check("feedback", encoding.feedback, 0...1)
         try Self.check("token budget", tokenBudget, 1...Limits.shareMax)
         try Self.check("weight cap", weightCap, 1...1_000)
