@@ -156,6 +156,8 @@ extension FragmentWorkshop {
         guard copy.base == head.digest else {
             throw JobFailure("the live copy was taken against head \(copy.base.short), not \(head.digest.short)")
         }
+        // Once for all owners: a decay step and a difference of the whole fragment.
+        let accumulated = encoding.feedback > 0 ? accumulate(head, copy) : []
         var references: [BlobReference?] = []
         for tiles in assignment {
             guard !tiles.isEmpty else {
@@ -166,7 +168,7 @@ extension FragmentWorkshop {
             var leftOver: SettledResidual?
             do throws(PayloadError) {
                 if encoding.feedback > 0 {
-                    (bytes, leftOver) = try encodeWithFeedback(head, copy, tiles, fragment)
+                    (bytes, leftOver) = try encodeWithFeedback(accumulated, head.digest, tiles, fragment)
                 } else {
                     bytes = try OuterSync.encodeContribution(
                         head: head, live: copy.live, tiles: tiles, of: fragment, codec: encoding.contribution)
@@ -179,19 +181,23 @@ extension FragmentWorkshop {
         return references
     }
 
-    /// One owner's payload under error feedback, and what it leaves over.
-    private func encodeWithFeedback(
-        _ head: FragmentHead, _ copy: LiveCopy, _ tiles: [TileIndex], _ fragment: FragmentLayout.Fragment
-    ) throws(PayloadError) -> (bytes: [UInt8], leftOver: SettledResidual) {
+    /// The outer gradient with what is added of the residual.
+    private func accumulate(_ head: FragmentHead, _ copy: LiveCopy) -> [Float] {
         var local = LocalFragment(base: head.theta, decay: encoding.feedback)
         if !copy.residual.isEmpty { local.restore(copy.residual) }
-        let accumulated = local.accumulated(live: copy.live)
+        return local.accumulated(live: copy.live)
+    }
+
+    /// One owner's payload under error feedback, and what it leaves over.
+    private func encodeWithFeedback(
+        _ accumulated: [Float], _ base: Digest, _ tiles: [TileIndex], _ fragment: FragmentLayout.Fragment
+    ) throws(PayloadError) -> (bytes: [UInt8], leftOver: SettledResidual) {
         let bytes = try OuterSync.encodeContribution(
-            accumulated, base: head.digest, tiles: tiles, of: fragment, codec: encoding.contribution)
+            accumulated, base: base, tiles: tiles, of: fragment, codec: encoding.contribution)
         let bundle = try PayloadBundle(
             decoding: bytes,
             expecting: PayloadDescription(
-                kind: .contribution, charterCodec: encoding.contribution, fragment: fragment, base: head.digest,
+                kind: .contribution, charterCodec: encoding.contribution, fragment: fragment, base: base,
                 tiles: tiles), of: fragment)
         var leftOver = SettledResidual()
         var scratch: [Float] = []
