@@ -97,21 +97,22 @@ struct LabFragment {
         roundCount += 1
     }
 
-    /// Applies the round under way if its time has come.
-    mutating func apply(_ workers: [LabWorker], at tick: UInt64, closing: Bool) throws {
-        guard case .steps(_, let alpha) = rounds.overlap, let round = pending, tick >= round.appliesAt || closing else {
+    /// Applies the round under way if its time has come, or at once.
+    ///
+    /// - Parameter overwrites: whether the live value keeps nothing of its own.
+    mutating func apply(
+        _ workers: [LabWorker], at tick: UInt64, waits: Bool = true, overwrites: Bool = false
+    ) throws {
+        guard case .steps(_, let alpha) = rounds.overlap, let round = pending, tick >= round.appliesAt || !waits else {
             return
         }
         pending = nil
         try finish(round, workers)
         for worker in workers {
             worker.fragments[fragment.index.value].base = head.theta
-            worker.blend(fragment, head.theta, alpha: closing ? 0 : alpha)
+            worker.blend(fragment, head.theta, alpha: overwrites ? 0 : alpha)
         }
     }
-
-    /// Whether contributions wait for their result.
-    var isBusy: Bool { pending != nil }
 
     /// Averages a round, moves the head and settles what encoding has left over; gives the decoded mean.
     @discardableResult

@@ -44,7 +44,7 @@ package struct LabRun {
 
     /// Trains, and gives the curve.
     ///
-    /// - Parameter progress: called some ten times a second of training with the share done; throwing ends the run.
+    /// - Parameter progress: called every few steps with the share done; throwing ends the run.
     package func run(progress: (Double) throws -> Void) throws -> [LabPoint] {
         switch settings.method {
         case .dataParallel:
@@ -114,13 +114,13 @@ package struct LabRun {
             for worker in workers { try worker.tick(learningRate: learningRate) }
             let closing = tick == UInt64(settings.steps)
             for index in fragments.indices {
-                if closing { try fragments[index].apply(workers, at: tick, closing: true) }
                 if tick >= due[index] || closing {
-                    try fragments[index].apply(workers, at: tick, closing: true)
+                    // What is still under way at the end comes first, as in any other step.
+                    try fragments[index].apply(workers, at: tick, waits: false)
                     try fragments[index].snapshot(workers, at: tick, closing: closing)
                     due[index] = tick + rounds.innerSteps
                 }
-                try fragments[index].apply(workers, at: tick, closing: closing)
+                try fragments[index].apply(workers, at: tick, overwrites: closing)
             }
             if isEvaluated(Int(tick), of: settings.steps) {
                 let model = FloatBuffer(count: shared.count)

@@ -45,6 +45,7 @@ import Testing
         ("data: x\nruns: [{name: a, workers: 3, global_batch: 16}]", "multiple"),
         ("data: x\nruns: [{name: a, workers: 2, speeds: '1 2 3'}]", "'speeds'"),
         ("data: x\nruns: [{name: a, codec: mp3}]", "'codec'"),
+        ("data: x\nruns: [{name: a, method: streaming, tau: 30}]", "'tau'"),
         ("data: x\nruns: [{name: a, codec: 'topk:63'}]", "'codec'"),
         ("data: x\nseeds: [1, 1]\nruns: [{name: a}]", "'seeds'"),
         ("data: x\nruns: [{name: a, model: tiny}]", "bytes"),

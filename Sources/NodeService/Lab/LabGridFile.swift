@@ -121,7 +121,11 @@ struct LabGridFile {
         let tau = try mapping.integer("tau", in: 0...999_999)
         let alpha = try mapping.number("alpha", in: 0...1)
         if case .steps(let steps, let weight) = rounds.overlap {
-            rounds.overlap = .steps(tau.map(UInt64.init) ?? steps, alpha: alpha.map { Float($0) } ?? weight)
+            let used = tau.map(UInt64.init) ?? steps
+            guard used < rounds.innerSteps else {
+                throw YAMLProblem(description: "\(place): 'tau' must be less than 'inner_steps'")
+            }
+            rounds.overlap = .steps(used, alpha: alpha.map { Float($0) } ?? weight)
         }
         if let rate = try mapping.number("outer_rate", in: 1e-4...10) { rounds.rule.learningRate = Float(rate) }
         if let momentum = try mapping.number("outer_momentum", in: 0...0.99) { rounds.rule.momentum = Float(momentum) }

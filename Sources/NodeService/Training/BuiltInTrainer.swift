@@ -148,12 +148,7 @@ final class BuiltInTrainer: FragmentTrainer {
         init?(_ sections: [TrainerStateSection], parameterCount: Int) {
             func bytes(_ name: String) -> [UInt8]? { sections.first { $0.name == name }?.bytes }
             func floats(_ name: String) -> [Float]? {
-                guard let bytes = bytes(name), bytes.count == parameterCount * MemoryLayout<Float>.size else {
-                    return nil
-                }
-                return bytes.withUnsafeBytes { raw in
-                    (0..<parameterCount).map { raw.loadUnaligned(fromByteOffset: $0 * 4, as: Float.self) }
-                }
+                sections.first { $0.name == name }?.floats(parameterCount)
             }
             guard let parameters = floats(BuiltInTrainer.names.parameters),
                 let first = floats(BuiltInTrainer.names.first),

@@ -17,11 +17,8 @@ package struct FragmentResiduals: Sendable {
         values = layout.fragments.map { fragment in
             guard isUsed else { return [] }
             let name = Self.name(fragment.index.value)
-            guard let bytes = saved.first(where: { $0.name == name })?.bytes, bytes.count == 4 * fragment.parameterCount
-            else { return [Float](repeating: 0, count: fragment.parameterCount) }
-            return bytes.withUnsafeBytes { raw in
-                (0..<fragment.parameterCount).map { raw.loadUnaligned(fromByteOffset: 4 * $0, as: Float.self) }
-            }
+            return saved.first { $0.name == name }?.floats(fragment.parameterCount)
+                ?? [Float](repeating: 0, count: fragment.parameterCount)
         }
     }
 

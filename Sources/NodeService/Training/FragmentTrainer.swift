@@ -60,4 +60,12 @@ package struct TrainerStateSection: Sendable {
         self.name = name
         self.bytes = bytes
     }
+
+    /// The bytes as so many float32 in memory order; nil if they are not as many.
+    func floats(_ count: Int) -> [Float]? {
+        guard bytes.count == count * MemoryLayout<Float>.size else { return nil }
+        return bytes.withUnsafeBytes { raw in
+            (0..<count).map { raw.loadUnaligned(fromByteOffset: $0 * MemoryLayout<Float>.size, as: Float.self) }
+        }
+    }
 }
