@@ -24,6 +24,9 @@ struct LabFragment {
         /// Per owner, per worker the payload.
         var payloads: [[[UInt8]]]
         var pending: [LocalFragment.Pending]
+        /// How contributions and means are encoded.
+        var codec: Codec
+        var resultCodec: Codec
     }
 
     init(_ fragment: FragmentLayout.Fragment, theta: [Float], rounds: LabSettings.Rounds, workers: Int) {
@@ -56,15 +59,19 @@ struct LabFragment {
     /// says so.
     mutating func snapshot(_ workers: [LabWorker], at tick: UInt64, closing: Bool) throws {
         let base = head.digest
-        var round = Round(appliesAt: tick, base: base, shares: [], payloads: owners.map { _ in [] }, pending: [])
+        var resultCodec: Codec = if case .scatter(let codec, _) = rounds.exchange { codec } else { .float32 }
+        if case .scatter = rounds.exchange, closing, let codec = rounds.closingCodec { resultCodec = codec }
+        var round = Round(
+            appliesAt: tick, base: base, shares: [], payloads: owners.map { _ in [] }, pending: [],
+            codec: closing ? rounds.closingCodec ?? rounds.codec : rounds.codec, resultCodec: resultCodec)
         for worker in workers {
             let local = worker.fragments[fragment.index.value]
             let accumulated = local.accumulated(live: worker.live(fragment))
             var decoded = [Float](repeating: 0, count: accumulated.count)
             for (owner, tiles) in owners.enumerated() where !tiles.isEmpty {
                 let payload = try encodeContribution(
-                    accumulated, base: base, tiles: tiles, of: fragment, codec: rounds.codec)
-                try decode(payload, .contribution, rounds.codec, base: base, tiles, into: &decoded)
+                    accumulated, base: base, tiles: tiles, of: fragment, codec: round.codec)
+                try decode(payload, .contribution, round.codec, base: base, tiles, into: &decoded)
                 round.payloads[owner].append(payload)
             }
             round.shares.append(worker.takeShare(fragment.index))
@@ -110,7 +117,9 @@ struct LabFragment {
         try finish(round, workers)
         for worker in workers {
             worker.fragments[fragment.index.value].base = head.theta
-            worker.blend(fragment, head.theta, alpha: overwrites ? 0 : alpha)
+            worker.blend(
+                fragment, overwrites ? head.theta : worker.fragments[fragment.index.value].resumption,
+                alpha: overwrites ? 0 : alpha)
         }
     }
 
@@ -120,10 +129,10 @@ struct LabFragment {
         var payloads: [CommittedPayload] = []
         var blobs: [Digest: [UInt8]] = [:]
         var mean = [Float](repeating: 0, count: fragment.parameterCount)
-        let resultCodec: Codec = if case .scatter(let codec, _) = rounds.exchange { codec } else { .float32 }
+        let resultCodec = round.resultCodec
         for (owner, tiles) in owners.enumerated() where !tiles.isEmpty {
             var aggregation = Aggregation(
-                fragment: fragment, codec: rounds.codec, resultCodec: resultCodec, base: round.base, tiles: tiles,
+                fragment: fragment, codec: round.codec, resultCodec: resultCodec, base: round.base, tiles: tiles,
                 rule: rounds.rule)
             let outcome = try aggregation.run(
                 round.payloads[owner].enumerated().compactMap { member, bytes in

@@ -103,7 +103,10 @@ package struct LabRun {
             LabWorker(
                 trainer: trainer(batch: settings.workerBatch), corpus: corpus, cursor: cursor(index),
                 speed: speed / meanSpeed,
-                fragments: fragments.map { LocalFragment(base: $0.head.theta, decay: rounds.feedback) },
+                fragments: fragments.map {
+                    LocalFragment(
+                        base: $0.head.theta, decay: rounds.feedback, staysLive: rounds.residualStaysLive)
+                },
                 eager: rounds.overlap == .eager ? fragments.map { EagerFragment($0.head) } : [])
         }
         let schedule = SyncSchedule(innerStepsPerRound: rounds.innerSteps, fragmentCount: fragments.count)

@@ -70,6 +70,10 @@ package struct LabSettings: Hashable, Sendable {
         package var exchange = Exchange.scatter(result: .float32, ownerFeedback: false)
         /// Decay of the workers' error feedback; 0: none.
         package var feedback: Float = 0
+        /// Whether what encoding has left over stays in the live value.
+        package var residualStaysLive = false
+        /// How the last round is encoded, both ways; nil: as the others.
+        package var closingCodec: Codec?
 
         /// Plain DiLoCo.
         package init() {}

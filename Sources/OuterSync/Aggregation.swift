@@ -91,7 +91,7 @@ package struct Aggregation {
         }
         guard !checked.isEmpty else { return Outcome(result: nil, members: [], refused: refused) }
         let coefficients = Coefficients(
-            checked.map(\.share), cap: rule.weightCap,
+            checked.map(\.share), cap: rule.weightCap, weighting: rule.weighting,
             clips: Self.clips(checked.map(\.normPerStep), cap: rule.weightCap))
         var encoded: [Float] = []
         let result = try average(checked, weights: coefficients.fixed, residual: residual, encoded: &encoded)

@@ -10,11 +10,21 @@ extension TrainingShare {
     }
 }
 
+/// What a contribution's weight in a mean follows: the charter's choice.
+package enum Weighting: UInt8, Hashable, Sendable {
+    /// Tokens over steps, scaled to the mean steps: who takes more steps moves the mean no farther.
+    case perStep = 0
+    /// The share of the tokens: who takes more steps moves the mean farther.
+    case tokens = 1
+}
+
 /// The coefficients with which contributions enter a mean, as integers: a pure function of the contributors' shares.
 ///
 /// With t tokens and s steps of a contributor, T the sum of tokens and hbar = (sum of t s) / T the token-weighted mean of
 /// steps, the coefficient is c = t hbar / (s T): every contribution is divided by its own steps, weighted by its
 /// share of the tokens, and scaled to hbar steps (FedNova's normalisation). Equal shares give 1 / M each.
+///
+/// With `Weighting.tokens` it is t / T instead, where tokens count up to `cap` times their lower median.
 ///
 /// Against lies, three caps, each a no-op among nodes of like batch sizes: tokens count up to `cap` times the lower
 /// median of tokens per step, which caps a coefficient at `cap` times the median one without shrinking the others; hbar
@@ -32,16 +42,25 @@ package struct Coefficients: Hashable, Sendable {
     /// Computes them.
     ///
     /// - Precondition: every share `contributes`, and there are 1 to `contributorCountMax`.
-    package init(_ shares: [TrainingShare], cap: Double) {
-        self.init(shares, cap: cap, clips: [Double](repeating: 1, count: shares.count))
+    package init(_ shares: [TrainingShare], cap: Double, weighting: Weighting = .perStep) {
+        self.init(shares, cap: cap, weighting: weighting, clips: [Double](repeating: 1, count: shares.count))
     }
 
     /// The same with a further factor in (0, 1] per contributor, from norm clipping, applied last.
-    init(_ shares: [TrainingShare], cap: Double, clips: [Double]) {
+    init(_ shares: [TrainingShare], cap: Double, weighting: Weighting = .perStep, clips: [Double]) {
         precondition(
             !shares.isEmpty && shares.count <= Self.contributorCountMax && shares.allSatisfy(\.contributes)
                 && clips.count == shares.count && cap >= 1 && cap <= 16,
             "shares must be checked before they are weighted")
+        let values =
+            switch weighting {
+            case .perStep: Self.perStep(shares, cap: cap)
+            case .tokens: Self.ofTokens(shares, cap: cap)
+            }
+        fixed = zip(values, clips).map { max(1, UInt32(min($0, cap) * $1 * 0x1p24 + 0.5)) }
+    }
+
+    private static func perStep(_ shares: [TrainingShare], cap: Double) -> [Double] {
         let limit = cap * lowerMedian(shares.map { Double($0.tokens) / Double($0.steps) })
         let counted = shares.map { share in
             let limited = limit * Double(share.steps)
@@ -61,10 +80,14 @@ package struct Coefficients: Hashable, Sendable {
         let total = Double(tokens)
         let meanSteps = min(
             (Double(high) * 0x1p64 + Double(low)) / total, cap * Double(upperMedian(shares.map(\.steps))))
-        fixed = (0..<shares.count).map { index in
-            let value = Double(counted[index]) * meanSteps / (Double(shares[index].steps) * total)
-            return max(1, UInt32(min(value, cap) * clips[index] * 0x1p24 + 0.5))
-        }
+        return shares.indices.map { Double(counted[$0]) * meanSteps / (Double(shares[$0].steps) * total) }
+    }
+
+    private static func ofTokens(_ shares: [TrainingShare], cap: Double) -> [Double] {
+        let limit = UInt64(cap * Double(lowerMedian(shares.map(\.tokens))))
+        let counted = shares.map { min($0.tokens, limit) }
+        let total = Double(counted.reduce(0, +))
+        return counted.map { Double($0) / total }
     }
 
     /// The effective number of contributors, (sum of w)^2 / sum of w^2: between 1 and their count. An outer rate may

@@ -26,18 +26,31 @@ package struct LocalFragment: Sendable {
     package private(set) var residual: [Float]
     /// How much of the residual is added to the next outer gradient; 0: no error feedback.
     package let decay: Float
+    /// Whether what is left over stays in the live value instead: training goes on from `resumption` and so does not
+    /// learn again what the others have not been told yet.
+    package let staysLive: Bool
 
     /// Starts without residual.
-    package init(base: [Float], decay: Float) {
+    package init(base: [Float], decay: Float, staysLive: Bool = false) {
         precondition(decay >= 0 && decay <= 1, "the charter has been checked")
         self.base = base
         self.decay = decay
+        self.staysLive = staysLive
         residual = [Float](repeating: 0, count: base.count)
     }
 
-    /// a = decay e + (base - live).
+    /// From where the live value goes on under the base: the base, or base - decay e where the residual stays live.
+    package var resumption: [Float] {
+        guard staysLive else { return base }
+        var start = base
+        subtract(residual[...], decay: decay, from: &start[...])
+        return start
+    }
+
+    /// a = decay e + (base - live); base - live where the residual is in the live value.
     package func accumulated(live: [Float]) -> [Float] {
         precondition(live.count == base.count, "a live copy must have its fragment's shape")
+        let residual = staysLive ? [Float](repeating: 0, count: base.count) : self.residual
         return [Float](unsafeUninitializedCapacity: base.count) { output, count in
             base.withUnsafeBufferPointer { base in
                 live.withUnsafeBufferPointer { live in
@@ -74,6 +87,12 @@ package struct LocalFragment: Sendable {
     }
 }
 
+/// values -= decay residual, element by element.
+private func subtract(_ residual: ArraySlice<Float>, decay: Float, from values: inout ArraySlice<Float>) {
+    precondition(residual.count == values.count, "a residual must have its values' shape")
+    for (index, rest) in zip(values.indices, residual) { values[index] -= decay * rest }
+}
+
 /// New values of a node's residual for some tiles, to be put in place together with the head of the commit that settled them.
 package struct SettledResidual: Hashable, Sendable {
     /// Per tile its residual.
@@ -84,6 +103,15 @@ package struct SettledResidual: Hashable, Sendable {
 
     /// Takes over another one's tiles; later ones replace earlier ones.
     package mutating func merge(_ later: SettledResidual) { tiles.merge(later.tiles) { $1 } }
+
+    /// From where the live value goes on where the residual stays in it: Theta - decay e in these tiles.
+    package func resumption(under theta: [Float], decay: Float, of fragment: FragmentLayout.Fragment) -> [Float] {
+        var start = theta
+        for (index, residual) in tiles where fragment.tiles.indices.contains(index.value) {
+            subtract(residual[...], decay: decay, from: &start[fragment.tiles[index.value].range])
+        }
+        return start
+    }
 
     /// Puts the tiles in their places.
     package func write(into residual: inout [Float], of fragment: FragmentLayout.Fragment) {

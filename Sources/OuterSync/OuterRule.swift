@@ -17,15 +17,21 @@ package struct OuterRule: Hashable, Sendable {
     package var momentum: Float
     /// How many times the median a coefficient, or a norm per step, may be; in [1, 16].
     package var weightCap: Double
+    /// What a contribution's weight follows.
+    package var weighting: Weighting
 
     /// Wraps the fields; a first value for the cap is 4.
-    package init(learningRate: Float, momentum: Float, weightCap: Double = 4, method: Method = .nesterov) {
+    package init(
+        learningRate: Float, momentum: Float, weightCap: Double = 4, weighting: Weighting = .perStep,
+        method: Method = .nesterov
+    ) {
         precondition(
             learningRate > 0 && momentum >= 0 && momentum < 1 && weightCap >= 1, "the charter has been checked")
         self.method = method
         self.learningRate = learningRate
         self.momentum = momentum
         self.weightCap = weightCap
+        self.weighting = weighting
     }
 }
 

@@ -26,6 +26,19 @@ import Testing
         #expect(abs(coefficients[0] - 0.75 * 25 / 30) < 1e-7 && abs(coefficients[1] - 0.25 * 25 / 10) < 1e-7)
     }
 
+    @Test func tokenWeightsAreTheSharesOfTheTokensWhateverTheSteps() {
+        func weights(_ shares: [(UInt64, UInt64)]) -> [Double] {
+            Coefficients(
+                shares.map { TrainingShare(tokens: $0.0, steps: $0.1) }, cap: 4, weighting: .tokens
+            ).fixed.map { Double($0) / 0x1p24 }
+        }
+        #expect(weights([(30_000, 30), (10_000, 10)]) == [0.75, 0.25])
+        #expect(weights([(8_000, 10), (8_000, 1)]) == [0.5, 0.5])
+        // Beyond four times the lower median a token counts no more.
+        let boast = weights([(1_000, 1), (1_000, 1), (1_000, 1), (1 << 40, 1)])
+        #expect(abs(boast[3] - 4.0 / 7) < 1e-6 && abs(boast[0] - 1.0 / 7) < 1e-6)
+    }
+
     @Test func theCoefficientsDoNotDependOnTheOrder() {
         let shares: [(UInt64, UInt64)] = [(1 << 39, 3), (24_000, 30), (123_457, 17), (999, 999)]
         let reference = Self.plain(shares)

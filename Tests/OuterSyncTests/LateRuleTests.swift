@@ -250,6 +250,32 @@ private func heavyBall(_ rate: Float, _ momentum: Float, _ penalty: StalenessPen
         #expect(error < 1e-5 * 0.08)
     }
 
+    /// A worker that trains on from base less residual encodes what one with a residual apart does.
+    @Test func aResidualThatStaysLiveIsEncodedOnce() throws {
+        let fragment = try #require(Self.fragment)
+        let tiles = fragment.tiles.indices.map(TileIndex.init)
+        let base = samples(99, fragment.parameterCount, 1)
+        var apart = LocalFragment(base: base, decay: 0.5)
+        var live = LocalFragment(base: base, decay: 0.5, staysLive: true)
+        for round in 1...4 as ClosedRange<UInt64> {
+            let gradient = samples(round, fragment.parameterCount, 0.01)
+            for (local, start) in [(apart, apart.base), (live, live.resumption)] {
+                let accumulated = local.accumulated(live: zip(start, gradient).map { $0 - $1 })
+                let decoded = try decodedE3M0(accumulated, tiles, fragment)
+                let pending = LocalFragment.Pending(accumulated: accumulated, decoded: decoded)
+                if local.staysLive { live.settle(pending, tiles: fragment.tiles) } else {
+                    apart.settle(pending, tiles: fragment.tiles)
+                }
+            }
+            var settled = SettledResidual()
+            settled.tiles[0] = live.residual
+            #expect(settled.resumption(under: base, decay: 0.5, of: fragment) == live.resumption)
+            // A rounding of the base's size may send a value at a codec's bound to the other side of it.
+            let far = zip(apart.residual, live.residual).filter { abs($0 - $1) > 1e-5 }.count
+            #expect(far < fragment.parameterCount / 500 && live.residual.contains { $0 != 0 })
+        }
+    }
+
     @Test func aTileWithoutACommitKeepsItsOldResidual() throws {
         let fragment = try #require(Self.fragment)
         #expect(fragment.tiles.count == 1)

@@ -129,6 +129,10 @@ struct LabGridFile {
         }
         if let rate = try mapping.number("outer_rate", in: 1e-4...10) { rounds.rule.learningRate = Float(rate) }
         if let momentum = try mapping.number("outer_momentum", in: 0...0.99) { rounds.rule.momentum = Float(momentum) }
+        let weights = try mapping.choice("weights", "per-step or tokens") {
+            ["per-step": Weighting.perStep, "tokens": .tokens][$0]
+        }
+        if let weights { rounds.rule.weighting = weights }
         let penalty = try mapping.choice("penalty", "none, gap or excess") {
             ["none": StalenessPenalty.none, "gap": .gap, "excess": .excess][$0]
         }
@@ -140,6 +144,10 @@ struct LabGridFile {
         }
         if let codec = try mapping.choice("codec", CodecName.expectation, CodecName.codec) { rounds.codec = codec }
         if let feedback = try mapping.number("feedback", in: 0...1) { rounds.feedback = Float(feedback) }
+        if let live = try mapping.flag("residual_stays_live") { rounds.residualStaysLive = live }
+        if let codec = try mapping.choice("closing_codec", CodecName.expectation, CodecName.codec) {
+            rounds.closingCodec = codec
+        }
         let result = try mapping.choice("result_codec", CodecName.expectation, CodecName.codec)
         let ownerFeedback = try mapping.flag("owner_feedback")
         let gathers = try mapping.choice("exchange", "gather or scatter") { ["gather": true, "scatter": false][$0] }
@@ -155,8 +163,9 @@ struct LabGridFile {
 
     /// Keys that baselines do not read, though they may stand among the defaults.
     private static let roundKeys = [
-        "inner_steps", "fragments", "tau", "alpha", "outer_rate", "outer_momentum", "penalty", "clip", "codec",
-        "feedback", "result_codec", "owner_feedback", "exchange",
+        "inner_steps", "fragments", "tau", "alpha", "outer_rate", "outer_momentum", "weights", "penalty", "clip",
+        "codec",
+        "feedback", "residual_stays_live", "closing_codec", "result_codec", "owner_feedback", "exchange",
     ]
 }
 
