@@ -77,6 +77,52 @@ package struct Aggregation {
     package mutating func run(
         _ contributions: [Contribution], adding residual: [Float] = []
     ) throws(PayloadError) -> Outcome {
+        let (checked, refused) = checkAll(contributions)
+        guard !checked.isEmpty else { return Outcome(result: nil, members: [], refused: refused) }
+        var encoded: [Float] = []
+        let result = try average(checked, weights: weights(checked), residual: residual, encoded: &encoded)
+        return Outcome(result: result, members: checked.map(\.member), refused: refused, encoded: encoded)
+    }
+
+    /// The same mean as float32 values, unencoded, where everybody averages.
+    ///
+    /// - Parameter body: receives every tile with its mean, in order.
+    /// - Returns: those left out, ascending by member; nothing is averaged unless this is empty.
+    package mutating func average(
+        _ contributions: [Contribution], _ body: (FragmentLayout.Tile, UnsafeBufferPointer<Float>) -> Void
+    ) throws(PayloadError) -> [RefusedContribution] {
+        let (checked, refused) = checkAll(contributions)
+        guard !checked.isEmpty, refused.isEmpty else { return refused }
+        guard let tiles = fragment.tiles(at: contributed.tiles) else { throw .badTiles }
+        let weights = weights(checked)
+        var sums = [Int64](repeating: 0, count: tiles.map(\.count).max() ?? 0)
+        var mean = [Float](repeating: 0, count: sums.count)
+        for (position, tile) in tiles.enumerated() {
+            var failure: PayloadError?
+            mean.withUnsafeMutableBufferPointer { mean in
+                let mean = UnsafeMutableBufferPointer(rebasing: mean[..<tile.count])
+                do throws(PayloadError) {
+                    try writeMean(checked, weights, of: tile, at: position, sums: &sums, to: mean)
+                    body(tile, UnsafeBufferPointer(mean))
+                } catch { failure = error }
+            }
+            if let failure { throw failure }
+        }
+        return []
+    }
+
+    /// Why a contribution would be left out, whatever the others are; nil: it would not.
+    package mutating func refusal(of contribution: Contribution) -> String? {
+        do throws(Refusal) {
+            _ = try check(contribution)
+            return nil
+        } catch { return error.reason }
+    }
+
+    /// Sorts out what can be averaged.
+    private mutating func checkAll(
+        _ contributions: [Contribution]
+    ) -> (checked: [Checked], refused: [RefusedContribution]) {
         var checked: [Checked] = []
         var refused: [RefusedContribution] = []
         for contribution in contributions.sorted(by: { $0.member < $1.member }) {
@@ -89,13 +135,15 @@ package struct Aggregation {
                 checked.append(try check(contribution))
             } catch { refused.append(RefusedContribution(member: contribution.member, reason: error.reason)) }
         }
-        guard !checked.isEmpty else { return Outcome(result: nil, members: [], refused: refused) }
-        let coefficients = Coefficients(
+        return (checked, refused)
+    }
+
+    /// The coefficients of checked contributions, norm clipping included.
+    private func weights(_ checked: [Checked]) -> [UInt32] {
+        Coefficients(
             checked.map(\.share), cap: rule.weightCap, weighting: rule.weighting,
-            clips: Self.clips(checked.map(\.normPerStep), cap: rule.weightCap))
-        var encoded: [Float] = []
-        let result = try average(checked, weights: coefficients.fixed, residual: residual, encoded: &encoded)
-        return Outcome(result: result, members: checked.map(\.member), refused: refused, encoded: encoded)
+            clips: Self.clips(checked.map(\.normPerStep), cap: rule.weightCap)
+        ).fixed
     }
 
     /// Why one contribution is left out.
@@ -158,35 +206,45 @@ package struct Aggregation {
         var failure: PayloadError?
         let packed = try PayloadBundle.encode(description, of: fragment) { tile, output in
             defer { position += 1 }
-            let largest = included.reduce(Float(0)) { max($0, $1.magnitudes[position]) }
-            guard largest > 0, let output = output.baseAddress else {
-                output.initialize(repeating: 0)
-                Self.add(residual, of: tile, to: output, keeping: &encoded)
-                return
-            }
-            let quantum = Self.quantum(largestMagnitude: largest)
-            for index in 0..<tile.count { sums[index] = 0 }
-            for (contribution, weight) in zip(included, weights) {
-                let factor = Double(weight) / (quantum * 0x1p24)
-                do throws(PayloadError) {
-                    try contribution.bundle.decodeTile(position, scratch: &scratch) { values in
-                        guard let values = values.baseAddress else { return }
-                        sums.withUnsafeMutableBufferPointer { sums in
-                            guard let sums = sums.baseAddress else { return }
-                            commitAccumulate(values, count: tile.count, factor: factor, into: sums)
-                        }
-                    }
-                } catch { failure = error }
-            }
-            sums.withUnsafeBufferPointer { sums in
-                guard let sums = sums.baseAddress else { return }
-                commitMean(sums, count: tile.count, quantum: quantum, into: output)
-            }
-            Self.add(
-                residual, of: tile, to: UnsafeMutableBufferPointer(start: output, count: tile.count), keeping: &encoded)
+            guard let start = output.baseAddress else { return }
+            let mean = UnsafeMutableBufferPointer(start: start, count: tile.count)
+            do throws(PayloadError) {
+                try writeMean(included, weights, of: tile, at: position, sums: &sums, to: mean)
+            } catch { failure = error }
+            Self.add(residual, of: tile, to: mean, keeping: &encoded)
         }
         if let failure { throw failure }
         return packed
+    }
+
+    /// The weighted mean of one tile.
+    ///
+    /// - Parameters:
+    ///   - position: the tile's among the contributions' tiles.
+    ///   - sums: room for the tile's values at least.
+    ///   - mean: the tile's values.
+    private mutating func writeMean(
+        _ included: [Checked], _ weights: [UInt32], of tile: FragmentLayout.Tile, at position: Int,
+        sums: inout [Int64], to mean: UnsafeMutableBufferPointer<Float>
+    ) throws(PayloadError) {
+        let largest = included.reduce(Float(0)) { max($0, $1.magnitudes[position]) }
+        guard largest > 0, let output = mean.baseAddress else { return mean.update(repeating: 0) }
+        let quantum = Self.quantum(largestMagnitude: largest)
+        for index in 0..<tile.count { sums[index] = 0 }
+        for (contribution, weight) in zip(included, weights) {
+            let factor = Double(weight) / (quantum * 0x1p24)
+            try contribution.bundle.decodeTile(position, scratch: &scratch) { values in
+                guard let values = values.baseAddress else { return }
+                sums.withUnsafeMutableBufferPointer { sums in
+                    guard let sums = sums.baseAddress else { return }
+                    commitAccumulate(values, count: tile.count, factor: factor, into: sums)
+                }
+            }
+        }
+        sums.withUnsafeBufferPointer { sums in
+            guard let sums = sums.baseAddress else { return }
+            commitMean(sums, count: tile.count, quantum: quantum, into: output)
+        }
     }
 
     /// Adds a tile's residual to its mean and keeps the sum; nothing happens without residual.

@@ -47,7 +47,7 @@ package struct Coefficients: Hashable, Sendable {
     }
 
     /// The same with a further factor in (0, 1] per contributor, from norm clipping, applied last.
-    init(_ shares: [TrainingShare], cap: Double, weighting: Weighting = .perStep, clips: [Double]) {
+    package init(_ shares: [TrainingShare], cap: Double, weighting: Weighting = .perStep, clips: [Double]) {
         precondition(
             !shares.isEmpty && shares.count <= Self.contributorCountMax && shares.allSatisfy(\.contributes)
                 && clips.count == shares.count && cap >= 1 && cap <= 16,

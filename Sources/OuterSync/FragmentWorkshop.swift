@@ -107,6 +107,8 @@ package final class FragmentWorkshop {
                 return .contributionEncoded(try encodeContribution(fragment, round, assignment))
             case .aggregate(_, _, let tiles, let contributions):
                 return try aggregate(fragment, tiles, contributions)
+            case .checkContribution(_, let base, let contribution):
+                return .contributionChecked(refusal: try refusal(fragment, base, contribution))
             case .outerStep(_, let base, let step):
                 return .outerStepped(head: try outerStep(fragment, base, step))
             case .adopt(_, let head):
@@ -134,7 +136,8 @@ extension Job {
     /// The fragment that the job is about.
     package var fragment: FragmentIndex {
         switch self {
-        case .encodeContribution(let fragment, _, _), .aggregate(let fragment, _, _, _), .outerStep(let fragment, _, _),
+        case .encodeContribution(let fragment, _, _), .aggregate(let fragment, _, _, _),
+            .checkContribution(let fragment, _, _), .outerStep(let fragment, _, _),
             .adopt(let fragment, _), .discard(let fragment, _), .captureSnapshot(let fragment),
             .installSnapshot(let fragment, _):
             fragment
@@ -232,6 +235,20 @@ extension FragmentWorkshop {
         return .aggregated(blob: try store(result), members: outcome.members, refused: outcome.refused)
     }
 
+    /// Why a contribution for all tiles cannot be averaged; nil: it can.
+    private func refusal(
+        _ fragment: FragmentLayout.Fragment, _ base: Digest, _ reference: ContributionReference
+    ) throws(JobFailure) -> String? {
+        guard let bytes = blobs.read(reference.blob.digest) else {
+            throw JobFailure("contribution \(reference.blob.digest.short) is not here")
+        }
+        var aggregation = Aggregation(
+            fragment: fragment, codec: encoding.contribution, base: base,
+            tiles: fragment.tiles.indices.map(TileIndex.init), rule: rule)
+        return aggregation.refusal(
+            of: Aggregation.Contribution(member: reference.member, share: reference.share, bytes: bytes))
+    }
+
     private func store(_ bytes: [UInt8]) throws(JobFailure) -> BlobReference {
         do throws(StorageFailure) {
             return BlobReference(digest: try blobs.write(bytes), byteCount: bytes.count)
@@ -251,9 +268,8 @@ extension FragmentWorkshop {
             throw JobFailure("the step starts from head \(base.short), the current one is \(head.digest.short)")
         }
         do throws(FragmentHead.StepError) {
-            let next = try head.advanced(by: step, rule: rule, codec: encoding.result, fragment: fragment) {
-                blobs.read($0)
-            }
+            let codec = step.kind == .result ? encoding.result : encoding.contribution
+            let next = try head.advanced(by: step, rule: rule, codec: codec, fragment: fragment) { blobs.read($0) }
             candidates[fragment.index, default: [:]][next.digest] = next
             return next.digest
         } catch { throw JobFailure(error.description) }

@@ -68,11 +68,14 @@ package struct OuterStepDescription: Hashable, Sendable {
     package var payloads: [CommittedPayload]
     /// The scalars leaf of the new head, opaque here (round, tokens, slot, voters: Swarm writes them).
     package var scalars: [UInt8]
+    /// What the payloads are: results of owners for disjoint tiles, or single contributions for the same tiles, to be averaged.
+    package var kind: PayloadDescription.Kind
 
-    /// Wraps the two.
-    package init(payloads: [CommittedPayload], scalars: [UInt8]) {
+    /// Wraps the fields.
+    package init(payloads: [CommittedPayload], scalars: [UInt8], kind: PayloadDescription.Kind = .result) {
         self.payloads = payloads
         self.scalars = scalars
+        self.kind = kind
     }
 }
 
@@ -102,6 +105,8 @@ package enum Job: Hashable, Sendable {
     /// Check and average contributions for some tiles, and encode the mean once.
     case aggregate(
         fragment: FragmentIndex, round: RoundIndex, tiles: [TileIndex], contributions: [ContributionReference])
+    /// Look whether a contribution for all tiles can be averaged: it decodes, and its values and share are possible ones.
+    case checkContribution(fragment: FragmentIndex, base: Digest, contribution: ContributionReference)
     /// Compute the head that follows `base` and keep it as a candidate until `adopt` or `discard`.
     case outerStep(fragment: FragmentIndex, base: Digest, step: OuterStepDescription)
     /// Make the candidate `head` the fragment's current head and store it durably.
@@ -120,6 +125,8 @@ package enum JobResult: Hashable, Sendable {
     case contributionEncoded([BlobReference?])
     /// The encoded mean, the members in it, and those refused with the reason.
     case aggregated(blob: BlobReference, members: [Int], refused: [RefusedContribution])
+    /// The contribution can be averaged (nil), or why not.
+    case contributionChecked(refusal: String?)
     /// The digest of the candidate head.
     case outerStepped(head: Digest)
     /// The head is current and durable.

@@ -10,6 +10,8 @@ extension FragmentHead {
         case badPayload(Digest, PayloadError)
         /// Two payloads of the commit hold the same tile.
         case tileTwice(TileIndex)
+        /// A gathered contribution cannot be averaged.
+        case unfitContribution(Digest, reason: String)
 
         /// The rule that was broken, in words.
         package var description: String {
@@ -17,6 +19,7 @@ extension FragmentHead {
             case .missingPayload(let digest): "payload \(digest.short) is not here"
             case .badPayload(let digest, let error): "payload \(digest.short): \(error)"
             case .tileTwice(let tile): "tile \(tile.value) is in two payloads of one commit"
+            case .unfitContribution(let digest, let reason): "contribution \(digest.short): \(reason)"
             }
         }
     }
@@ -38,55 +41,25 @@ extension FragmentHead {
         var state = OuterState(theta: theta, velocity: velocity, drift: drift)
         var versions = self.versions
         var leaves: [Digest?] = self.leaves
-        var scratch: [Float] = []
-        if let tile = Self.repeatedTile(step.payloads) { throw .tileTwice(tile) }
-        var bundles: [PayloadBundle] = []
-        for committed in step.payloads {
-            let digest = committed.blob.digest
-            guard let bytes = payload(digest) else { throw .missingPayload(digest) }
-            let description = PayloadDescription(
-                kind: .result, charterCodec: codec, fragment: fragment, base: base ?? self.digest,
-                tiles: committed.tiles)
-            do throws(PayloadError) {
-                bundles.append(try PayloadBundle(decoding: bytes, expecting: description, of: fragment))
-            } catch { throw .badPayload(digest, error) }
-        }
-        /// Calls `body` with every tile's decoded mean, in commit order.
-        func forEachTile(_ body: (FragmentLayout.Tile, UnsafeBufferPointer<Float>) -> Void) throws(StepError) {
-            for (committed, bundle) in zip(step.payloads, bundles) {
-                do throws(PayloadError) {
-                    for (position, tile) in bundle.tiles.enumerated() {
-                        try bundle.decodeTile(position, scratch: &scratch) { body(tile, $0) }
-                    }
-                } catch { throw .badPayload(committed.blob.digest, error) }
-            }
-        }
+        let means = try TileMeans(
+            step, rule: rule, codec: codec, fragment: fragment, base: base ?? self.digest, payload: payload)
         switch rule.method {
-        case .nesterov: try forEachTile { state.stepNesterov($0, $1, rule) }
+        case .nesterov: try means.forEach { state.stepNesterov($0, $1, rule) }
         case .staleHeavyBall(let penalty, let clip):
             var squares = 0.0
-            try forEachTile { _, mean in squares += sumOfSquares(mean) }
+            try means.forEach { _, mean in squares += sumOfSquares(mean) }
             state.drift.largestGradient = max(state.drift.largestGradient, squares.squareRoot())
             let scale = Float(1 / penalty.divisor(state.drift))
-            try forEachTile { state.accumulateHeavyBall($0, $1, momentum: rule.momentum, scale: scale) }
-            state.stepHeavyBall(bundles.flatMap(\.tiles), learningRate: rule.learningRate, clip: clip)
+            try means.forEach { state.accumulateHeavyBall($0, $1, momentum: rule.momentum, scale: scale) }
+            state.stepHeavyBall(means.tiles.map(\.tile), learningRate: rule.learningRate, clip: clip)
         }
-        for index in step.payloads.flatMap(\.tiles) {
+        for (index, _) in means.tiles {
             versions[index.value] &+= 1
             leaves[index.value] = nil
         }
         return FragmentHead(
             theta: state.theta, velocity: state.velocity, versions: versions, scalars: step.scalars,
             drift: state.drift, fragment: fragment, knownLeaves: leaves)
-    }
-
-    /// A tile that two payloads claim.
-    private static func repeatedTile(_ payloads: [CommittedPayload]) -> TileIndex? {
-        var seen: Set<TileIndex> = []
-        for payload in payloads {
-            for tile in payload.tiles where !seen.insert(tile).inserted { return tile }
-        }
-        return nil
     }
 }
 

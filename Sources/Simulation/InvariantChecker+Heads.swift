@@ -70,7 +70,7 @@ extension InvariantChecker {
         try checkDescription(step, value, node)
         let shape = world.layout.fragments[value.fragment.value]
         let problem = reference.advance(
-            by: step, base: base, of: shape, rule: rule, codec: world.charter.encoding.result
+            by: step, base: base, of: shape, rule: rule, encoding: world.charter.encoding
         ) { digest in
             for node in nodes { if let bytes = node.disk.blobs[digest] { return bytes } }
             return nil
@@ -89,6 +89,10 @@ extension InvariantChecker {
     ) throws(InvariantViolation) {
         guard step.payloads.count == value.payloads.count else {
             throw InvariantViolation(.headIsPure, node.number, "\(value.place): a payload more or less")
+        }
+        let isGathered = value.isGathered(by: world.charter)
+        guard step.kind == (isGathered ? .contribution : .result) else {
+            throw InvariantViolation(.headIsPure, node.number, "\(value.place): payloads of another kind")
         }
         for (described, payload) in zip(step.payloads, value.payloads) {
             let shares = payload.contributors.map { value.members[$0].share }

@@ -132,7 +132,7 @@ extension InvariantChecker {
         let tokens = contributors.reduce(0) { $0 + value.members[$1].share.tokens }
         let tileCount = world.layout.fragments[value.fragment.value].tiles.count
         counters.laterAttempts += attempt > 0 ? 1 : 0
-        counters.absentTiles += tileCount - step.payloads.map(\.tiles.count).reduce(0, +)
+        counters.absentTiles += tileCount - Set(step.payloads.flatMap(\.tiles)).count
         counters.contributions += contributors.count
         counters.leftOut += members.count - contributors.count
         for position in contributors { counted(members[position]) }
@@ -151,7 +151,10 @@ extension InvariantChecker {
         let fragment = value.fragment.value
         var counted: [NodeNumber: Set<UInt32>] = [:]
         for payload in value.payloads {
-            guard let parts = results[payload.blob.digest] else {
+            let gathered = payload.contributors.first.map {
+                [ContributionReference(member: $0, share: value.members[$0].share, blob: payload.blob)]
+            }
+            guard let parts = value.isGathered(by: world.charter) ? gathered : results[payload.blob.digest] else {
                 throw InvariantViolation(.countedOnce, nil, "\(value.place): nobody aggregated a payload")
             }
             for position in payload.contributors {

@@ -132,7 +132,7 @@ package final class InvariantChecker {
 
     init(world: SimulatedWorld) {
         self.world = world
-        rule = OuterRule(learningRate: world.charter.outer.learningRate, momentum: world.charter.outer.momentum)
+        rule = world.charter.outerRule
         let nodeCount = world.identities.count, fragmentCount = world.layout.fragments.count
         finals = Array(repeating: [], count: fragmentCount)
         ledgersAsked = Array(repeating: Array(repeating: 0, count: fragmentCount), count: nodeCount)

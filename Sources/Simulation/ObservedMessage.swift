@@ -1,6 +1,7 @@
 import Compression
 package import OuterSync
 package import PeerNet
+import Swarm
 
 /// A control message as the checker reads it: decoded from its bytes by protocols/swarm.proto alone, not by the core's code.
 package struct ObservedMessage: Sendable {
@@ -134,6 +135,9 @@ struct ObservedValue: Sendable {
         }
         self.payloads = payloads
     }
+
+    /// Whether everybody averages what its members contributed.
+    func isGathered(by charter: Charter) -> Bool { members.count <= charter.gatherMembersMax }
 
     /// Fragment and round, for messages.
     var place: String { "f\(fragment.value) r\(round)" }

@@ -36,53 +36,92 @@ struct ReferenceHead: Sendable {
         for shift in [0, 8, 16, 24] as [UInt32] { bytes.append(UInt8(truncatingIfNeeded: word >> shift)) }
     }
 
-    /// Applies one commit: Nesterov on the tiles that a payload covers, and not one bit anywhere else.
+    /// Applies one commit by the rule on the tiles that a payload covers, and not one bit anywhere else.
     ///
-    /// - Returns: nil with a reason where a payload is not what the description says.
+    /// - Returns: nil, or a reason where a payload is not what the description says.
     mutating func advance(
         by step: OuterStepDescription, base: Digest, of fragment: FragmentLayout.Fragment, rule: OuterRule,
-        codec: Codec,
-        payload: (Digest) -> [UInt8]?
+        encoding: PayloadEncoding, payload: (Digest) -> [UInt8]?
     ) -> String? {
-        var seen: Set<TileIndex> = []
+        let codec = step.kind == .result ? encoding.result : encoding.contribution
+        var decoded: [[TileIndex: [Float]]] = []
         for committed in step.payloads {
-            guard let packed = payload(committed.blob.digest) else {
-                return "payload \(committed.blob.digest.short) is nowhere"
-            }
-            let codecs = PayloadEncoding.codecs(codec, for: committed.tiles.map { fragment.tiles[$0.value] })
-            let valueByteCounts = zip(codecs, committed.tiles).map { codec, tile in
-                codec.byteCount(of: fragment.tiles[tile.value].shape)
-            }
-            let isMixed = Set(codecs).count > 1
-            let headerByteCount = 8 + 4 + 4 + 32 + 4 + (isMixed ? 8 : 4) * committed.tiles.count
-            let byteCount = headerByteCount + valueByteCounts.reduce(0, +)
-            guard let raw = try? EntropyStage.unpack(packed, rawByteCount: byteCount) else {
-                return "a payload does not unpack"
-            }
-            guard Array(raw[16..<48]) == base.bytes else { return "a payload is measured against another head" }
-            var offset = headerByteCount
-            for ((index, codec), count) in zip(zip(committed.tiles, codecs), valueByteCounts) {
-                guard seen.insert(index).inserted else { return "tile \(index.value) is in two payloads" }
-                let tile = fragment.tiles[index.value]
-                var delta = [Float](repeating: 0, count: tile.count)
-                let isDecoded = delta.withUnsafeMutableBufferPointer { delta in
-                    raw.withUnsafeBytes { raw in
-                        let bytes = UnsafeRawBufferPointer(rebasing: raw[offset..<offset + count])
-                        return (try? codec.decode(bytes, shape: tile.shape, into: delta)) != nil
-                    }
-                }
-                guard isDecoded else { return "tile \(index.value) does not decode" }
-                for (position, change) in zip(tile.range, delta) {
-                    velocity[position] = rule.momentum * velocity[position] + change
-                    let step = rule.learningRate * (change + rule.momentum * velocity[position])
-                    theta[position] = theta[position] - step
-                }
-                versions[index.value] += 1
-                offset += count
+            switch Self.decode(committed, base: base, of: fragment, codec: codec, payload: payload) {
+            case .success(let tiles): decoded.append(tiles)
+            case .failure(let problem): return problem.text
             }
         }
+        var means: [TileIndex: [Float]] = [:]
+        if step.kind == .contribution {
+            if step.payloads.contains(where: { $0.shares.count != 1 || $0.tiles.count != fragment.tiles.count }) {
+                return "a gathered payload is not one member's for all tiles"
+            }
+            means = ReferenceMean.of(decoded, shares: step.payloads.map { $0.shares[0] }, rule: rule)
+        } else {
+            for tiles in decoded {
+                for (index, values) in tiles where means.updateValue(values, forKey: index) != nil {
+                    return "tile \(index.value) is in two payloads"
+                }
+            }
+        }
+        move(by: means, of: fragment, rule: rule)
         scalars = step.scalars
         return nil
+    }
+
+    /// Nesterov on the tiles that have a mean.
+    private mutating func move(
+        by means: [TileIndex: [Float]], of fragment: FragmentLayout.Fragment, rule: OuterRule
+    ) {
+        for (index, mean) in means {
+            for (position, change) in zip(fragment.tiles[index.value].range, mean) {
+                velocity[position] = rule.momentum * velocity[position] + change
+                let step = rule.learningRate * (change + rule.momentum * velocity[position])
+                theta[position] = theta[position] - step
+            }
+            versions[index.value] += 1
+        }
+    }
+
+    private struct Problem: Error { var text: String }
+
+    /// Unpacks one payload into its tiles' values.
+    private static func decode(
+        _ committed: CommittedPayload, base: Digest, of fragment: FragmentLayout.Fragment, codec: Codec,
+        payload: (Digest) -> [UInt8]?
+    ) -> Result<[TileIndex: [Float]], Problem> {
+        guard let packed = payload(committed.blob.digest) else {
+            return .failure(Problem(text: "payload \(committed.blob.digest.short) is nowhere"))
+        }
+        let codecs = PayloadEncoding.codecs(codec, for: committed.tiles.map { fragment.tiles[$0.value] })
+        let valueByteCounts = zip(codecs, committed.tiles).map { codec, tile in
+            codec.byteCount(of: fragment.tiles[tile.value].shape)
+        }
+        let isMixed = Set(codecs).count > 1
+        let headerByteCount = 8 + 4 + 4 + 32 + 4 + (isMixed ? 8 : 4) * committed.tiles.count
+        let byteCount = headerByteCount + valueByteCounts.reduce(0, +)
+        guard let raw = try? EntropyStage.unpack(packed, rawByteCount: byteCount) else {
+            return .failure(Problem(text: "a payload does not unpack"))
+        }
+        guard Array(raw[16..<48]) == base.bytes else {
+            return .failure(Problem(text: "a payload is measured against another head"))
+        }
+        var values: [TileIndex: [Float]] = [:]
+        var offset = headerByteCount
+        for ((index, codec), count) in zip(zip(committed.tiles, codecs), valueByteCounts) {
+            let tile = fragment.tiles[index.value]
+            var delta = [Float](repeating: 0, count: tile.count)
+            let isDecoded = delta.withUnsafeMutableBufferPointer { delta in
+                raw.withUnsafeBytes { raw in
+                    let bytes = UnsafeRawBufferPointer(rebasing: raw[offset..<offset + count])
+                    return (try? codec.decode(bytes, shape: tile.shape, into: delta)) != nil
+                }
+            }
+            guard isDecoded else { return .failure(Problem(text: "tile \(index.value) does not decode")) }
+            values[index] = delta
+            offset += count
+        }
+        return .success(values)
     }
 
     /// Whether a node's head has these very bits.

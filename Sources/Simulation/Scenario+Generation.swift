@@ -25,6 +25,8 @@ extension Scenario {
             overlapSteps: generator.draw(1...4),
             tokensPerStep: 512, tokenBudget: 0)
         model.encoding = Self.encodings[Int(seed % UInt64(Self.encodings.count))]
+        // Never, always, or only while few members are here: then rounds of both kinds follow each other.
+        model.gatherMembersMax = [0, 18, 5][Int(seed / 4 % 3)]
         self.init(
             seed: seed, nodes: Self.nodes(count: nodeCount, faultsEnd: faultsEnd, using: &generator), model: model,
             faults: [], faultsEnd: faultsEnd, roundsAfterFaults: 2, recoveryTimeMax: .seconds(600))

@@ -55,6 +55,7 @@ package struct SimulatedWorld: Sendable {
                 snapshotTileBytesMax: 64 + 8 * longest)
         }
         var charter = Self.charter(of: scenario.model, founder: identities[0].peerID, seed: scenario.seed)
+        charter.gatherMembersMax = scenario.model.gatherMembersMax
         if scenario.invites != nil { charter.admission = .invite }
         self.charter = charter
         do {

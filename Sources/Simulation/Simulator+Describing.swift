@@ -29,6 +29,7 @@ extension Simulator {
         case .encodeContribution(_, let round, _): "encode \(fragment) r\(round.value)"
         case .aggregate(_, let round, let tiles, let contributions):
             "aggregate \(fragment) r\(round.value) \(tiles.count) tiles of \(contributions.count)"
+        case .checkContribution(_, _, let contribution): "check \(fragment) \(contribution.blob.digest.short)"
         case .outerStep(_, let base, let step):
             "step \(fragment) from \(base.short) with \(step.payloads.count) payloads"
         case .adopt(_, let head): "adopt \(fragment) \(head.short)"
@@ -43,6 +44,7 @@ extension Simulator {
         case .contributionEncoded(let blobs): blobs.map { $0?.digest.short ?? "-" }.joined(separator: " ")
         case .aggregated(let blob, let members, let refused):
             "\(blob.digest.short) of \(members)\(refused.isEmpty ? "" : ", refused \(refused.map(\.member))")"
+        case .contributionChecked(let refusal): refusal ?? "fit"
         case .outerStepped(let head): head.short
         case .adopted: "done"
         case .discarded: "done"

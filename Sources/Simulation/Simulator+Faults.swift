@@ -78,7 +78,7 @@ extension Simulator {
         let heads = world.layout.fragments.map { node.disk.heads[$0.index] ?? world.genesis[$0.index.value] }
         let workshop = FragmentWorkshop(
             layout: world.layout, encoding: world.charter.encoding,
-            rule: OuterRule(learningRate: world.charter.outer.learningRate, momentum: world.charter.outer.momentum),
+            rule: world.charter.outerRule,
             heads: heads, blobs: node.disk, headStore: node.disk)
         let recovered = try recovered(node, heads)
         let core: NodeCore

@@ -263,7 +263,9 @@ private func heavyBall(_ rate: Float, _ momentum: Float, _ penalty: StalenessPen
                 let accumulated = local.accumulated(live: zip(start, gradient).map { $0 - $1 })
                 let decoded = try decodedE3M0(accumulated, tiles, fragment)
                 let pending = LocalFragment.Pending(accumulated: accumulated, decoded: decoded)
-                if local.staysLive { live.settle(pending, tiles: fragment.tiles) } else {
+                if local.staysLive {
+                    live.settle(pending, tiles: fragment.tiles)
+                } else {
                     apart.settle(pending, tiles: fragment.tiles)
                 }
             }

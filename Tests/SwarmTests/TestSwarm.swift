@@ -64,6 +64,8 @@ final class TestNode {
     var diskWorks = true
     /// Whether it says of its blobs that they are smaller than they are.
     var tellsFalseSizes = false
+    /// Whether nobody can decode its contributions.
+    var sendsUnfit = false
     var stepDuration: Duration = .milliseconds(100)
     var finished = false
     var stopped = false
@@ -117,6 +119,8 @@ final class TestSwarm {
     var links: Set<[Int]> = []
     var loses = 0.0
     var trace = false
+    /// Contributions that do not decode.
+    var unfit: Set<Digest> = []
     var drops: (Int, Int, [UInt8]) -> Bool = { _, _, _ in false }
     var latency: ClosedRange<Double> = 0.001...0.03
     /// Unix time at the virtual clock's zero.
@@ -126,15 +130,17 @@ final class TestSwarm {
 
     init(
         nodes count: Int, fragments: Int = 2, tiles: Int = 3, budget: UInt64 = 1_000_000, stepsPerRound: Int = 20,
-        seed: UInt64 = 1, admission: Charter.Admission = .open
+        seed: UInt64 = 1, admission: Charter.Admission = .open, gather: Int = 0
     ) {
         random = SeededRandom(seed: seed)
         shapes = (0..<fragments).map { _ in
             FragmentShape(tileCount: tiles, payloadBytesMax: 10_000, snapshotTileBytesMax: 1_000)
         }
         let founder = testIdentity(1)
-        charter = testCharter(
+        var charter = testCharter(
             founder: founder.peerID, budget: budget, stepsPerRound: stepsPerRound, admission: admission)
+        charter.gatherMembersMax = gather
+        self.charter = charter
         swarmID = Digest(hashing: [9, 9])
         genesis = (0..<fragments).map { fragment in
             FakeHead(
@@ -419,22 +425,29 @@ final class TestSwarm {
         }
         switch job {
         case .encodeContribution(let fragment, let round, let assignment):
-            return .contributionEncoded(
-                assignment.map { tiles in
-                    tiles.isEmpty
-                        ? nil
-                        : blob(
-                            node.peerID.publicKey + [
-                                UInt8(fragment.value), UInt8(round.value & 255), UInt8(round.value >> 8),
-                            ]
-                                + tiles.map { UInt8($0.value) })
-                })
+            let references = assignment.map { tiles in
+                tiles.isEmpty
+                    ? nil
+                    : blob(
+                        node.peerID.publicKey + [
+                            UInt8(fragment.value), UInt8(round.value & 255), UInt8(round.value >> 8),
+                        ]
+                            + tiles.map { UInt8($0.value) })
+            }
+            if node.sendsUnfit { unfit.formUnion(references.compactMap { $0?.digest }) }
+            return .contributionEncoded(references)
         case .aggregate(_, _, let tiles, let contributions):
             precondition(contributions.allSatisfy { node.blobs.contains($0.blob.digest) })
             return .aggregated(
                 blob: blob(tiles.map { UInt8($0.value) } + contributions.flatMap { $0.blob.digest.bytes }),
                 members: contributions.map(\.member), refused: [])
+        case .checkContribution(_, _, let contribution):
+            return .contributionChecked(
+                refusal: unfit.contains(contribution.blob.digest) ? "it does not decode" : nil)
         case .outerStep(let fragment, let base, let step):
+            if step.kind == .contribution, step.payloads.contains(where: { unfit.contains($0.blob.digest) }) {
+                return .failed(reason: "a contribution does not decode")
+            }
             precondition(node.heads[fragment.value].head.digest == base, "an outer step starts from the head")
             precondition(step.payloads.allSatisfy { node.blobs.contains($0.blob.digest) })
             var head = node.heads[fragment.value].head

@@ -21,7 +21,31 @@ struct SwarmSpecification: Equatable {
     var overlapSteps = 2
     var blendAlpha: Float = 0.25
     var encoding = PayloadEncoding(.e3m0)
+    var exchange = Exchange.auto
     var admission = Charter.Admission.open
+
+    /// How the contributions of a round become a mean.
+    enum Exchange: String, CaseIterable {
+        /// Tiles have owners, who send the encoded mean.
+        case scatter
+        /// Everybody fetches and averages everybody's contributions, as long as a round has at most
+        /// `Limits.roundMembersMax` members: always.
+        case gather
+        /// Gather among few members where contributions are sparse, else scatter.
+        case auto
+
+        /// Members up to which sparse contributions to everybody cost less than means from owners.
+        static let crossover = 18
+
+        /// The charter's number.
+        func gatherMembersMax(_ codec: Codec) -> Int {
+            switch self {
+            case .scatter: 0
+            case .gather: Limits.roundMembersMax
+            case .auto: if case .topK = codec { Self.crossover } else { 0 }
+            }
+        }
+    }
 
     /// Reads a specification; unknown and misspelt keys are errors.
     static func parse(_ text: String, name fileName: String) throws(YAMLProblem) -> SwarmSpecification {
@@ -74,6 +98,9 @@ struct SwarmSpecification: Equatable {
                 specification.encoding.result = codec
             }
             if let decay = try sync.number("feedback", in: 0...1) { specification.encoding.feedback = Float(decay) }
+            if let exchange = try sync.choice("exchange", "scatter, gather or auto", Exchange.init(rawValue:)) {
+                specification.exchange = exchange
+            }
             try sync.finish()
         }
         specification.admission = try admission(&mapping, fileName)
@@ -133,6 +160,7 @@ struct SwarmSpecification: Equatable {
           inner_steps_per_round: \(innerStepsPerRound)
           overlap_steps: \(overlapSteps)
           blend_alpha: \(blendAlpha)
+          exchange: \(exchange.rawValue)
         \(admissionYAML)
 
         """
@@ -152,7 +180,7 @@ struct SwarmSpecification: Equatable {
 
     /// The charter, not yet sealed.
     func charter(founder: PeerID, tokenizer: Digest) -> Charter {
-        Charter(
+        var charter = Charter(
             name: name, founder: founder, model: Charter.Model(model), tokenizer: tokenizer, seed: seed,
             inner: Charter.Inner(
                 learningRate: learningRate, finalLearningRateShare: finalLearningRateShare, beta1: 0.9, beta2: 0.99,
@@ -162,5 +190,7 @@ struct SwarmSpecification: Equatable {
             fragmentRule: .stridedThrees, innerStepsPerRound: innerStepsPerRound, overlapSteps: overlapSteps,
             blendAlpha: blendAlpha, encoding: encoding,
             tokenBudget: tokenBudget, admission: admission)
+        charter.gatherMembersMax = exchange.gatherMembersMax(encoding.contribution)
+        return charter
     }
 }

@@ -460,7 +460,7 @@ extension JobResult {
         case .contributionEncoded(let blobs): blobs.compactMap { $0 }
         case .aggregated(let blob, _, _): [blob]
         case .snapshotCaptured(let manifest): manifest.tiles
-        case .outerStepped, .adopted, .discarded, .snapshotInstalled, .failed: []
+        case .contributionChecked, .outerStepped, .adopted, .discarded, .snapshotInstalled, .failed: []
         }
     }
 }

@@ -48,9 +48,7 @@ struct NodeSetup: Sendable {
         let parameterLayout = ParameterLayout(model)
         layout = try FragmentLayout(parameterLayout, rule: charter.fragmentRule)
         encoding = charter.encoding
-        outerRule = OuterRule(
-            learningRate: charter.outer.learningRate, momentum: charter.outer.momentum,
-            weightCap: Double(charter.weightCap))
+        outerRule = charter.outerRule
         corpus = try Self.openCorpus(configuration, home: home, model: model, charter: charter)
 
         blobs = try BlobFolder(opening: folder.blobsPath)

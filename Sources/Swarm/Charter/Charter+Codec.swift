@@ -103,6 +103,7 @@ extension Charter {
         message.feedback = encoding.feedback
         message.tokenBudget = tokenBudget
         message.weightCap = weightCap
+        message.gatherMembersMax = UInt32(clamping: gatherMembersMax)
         switch admission {
         case .open: message.admission = 1
         case .allowList(let peers):
@@ -161,6 +162,7 @@ extension Charter {
             encoding: PayloadEncoding(contribution: contribution, result: result, feedback: wire.feedback),
             tokenBudget: wire.tokenBudget, weightCap: wire.weightCap, admission: admission, aggregation: aggregation,
             heldOut: heldOut)
+        gatherMembersMax = Int(wire.gatherMembersMax)
     }
 }
 

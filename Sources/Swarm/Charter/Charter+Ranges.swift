@@ -21,6 +21,7 @@ extension Charter {
         try Self.check("feedback", encoding.feedback, 0...1)
         try Self.check("token budget", tokenBudget, 1...Limits.shareMax)
         try Self.check("weight cap", weightCap, 1...1_000)
+        try Self.check("most members of a gather", gatherMembersMax, 0...Limits.roundMembersMax)
         if case .allowList(let peers) = admission {
             try Self.check("number of allowed peers", peers.count, 1...Admission.allowedMax)
             guard zip(peers, peers.dropFirst()).allSatisfy({ $0 < $1 }) else {

@@ -38,6 +38,13 @@ package struct Charter: Hashable, Sendable {
     package var aggregation: Aggregation
     /// The digest of a common held-out file, if the swarm has one.
     package var heldOut: Digest?
+    /// Most members of a round in which every member fetches and averages all contributions; 0: never.
+    package var gatherMembersMax = 0
+
+    /// The arithmetic of the outer step.
+    package var outerRule: OuterRule {
+        OuterRule(learningRate: outer.learningRate, momentum: outer.momentum, weightCap: Double(weightCap))
+    }
 
     /// The decoder's shape.
     package struct Model: Hashable, Sendable {

@@ -24,6 +24,8 @@ package struct FragmentShape: Hashable, Sendable {
     package var payloadBytesMax: Int
     /// The most bytes that one tile of a snapshot can have; nothing bigger is fetched.
     package var snapshotTileBytesMax: Int
+    /// The charter's; the core sets it.
+    var gatherMembersMax = 0
 
     /// Wraps the three.
     package init(tileCount: Int, payloadBytesMax: Int, snapshotTileBytesMax: Int) {

@@ -44,7 +44,7 @@ extension NodeCore {
             return send(.status(report()), to: peer)
         }
         progressed(id)
-        fragments[id.fragment.value].round?.set(roster, tileCount: state.shape.tileCount)
+        fragments[id.fragment.value].round?.set(roster, shape: state.shape)
         out.append(.cancelTimer(.aggregate(id.fragment)))
         if roster.content.accepted == nil {
             contribute(id.fragment)
@@ -68,14 +68,16 @@ extension NodeCore {
 
     /// Encodes what no earlier attempt has encoded, and offers every owner its blob.
     private mutating func contribute(_ fragment: FragmentIndex) {
-        guard let round = fragments[fragment.value].round, let roster = round.roster, let ownership = round.ownership,
-            let mine = round.position(of: me), round.members[mine].share.tokens > 0, case .taken = round.snapshot
+        guard let round = fragments[fragment.value].round, let roster = round.roster, let exchange = round.exchange,
+            let mine = round.position(of: me), round.members[mine].share.tokens > 0
         else { return }
+        guard !exchange.isGather else { return contributeToAll(fragment, round, roster, exchange, mine) }
+        guard case .taken = round.snapshot else { return }
         var assignment = [[TileIndex]](repeating: [], count: round.members.count)
         var targets = [Contributor.Target?](repeating: nil, count: round.members.count)
-        for position in ownership.positions {
+        for position in exchange.positions {
             let target = Contributor.Target(
-                owner: round.members[position].peer, tiles: ownership.tiles(of: position))
+                owner: round.members[position].peer, tiles: exchange.tiles(of: position))
             if let blob = round.contributor.blob(for: target) {
                 offer(blob, to: target.owner, roster.content.id)
             } else {
@@ -117,7 +119,7 @@ extension NodeCore {
 
     private mutating func beginOwning(_ fragment: FragmentIndex) {
         let state = fragments[fragment.value]
-        guard let round = state.round, let roster = round.roster, let ownership = round.ownership,
+        guard let round = state.round, let roster = round.roster, case .scatter(let ownership)? = round.exchange,
             let mine = round.position(of: me), ownership.positions.contains(mine), !round.contributing.isEmpty
         else { return }
         let id = roster.content.id
@@ -214,7 +216,8 @@ extension NodeCore {
             return
         }
         guard result.content.roster == roster.digest, let position = round.position(of: result.signer),
-            round.ownership?.positions.contains(position) == true,
+            let exchange = round.exchange, exchange.positions.contains(position),
+            exchange.allows(result.content.contributors, of: position),
             Set(result.content.contributors.positions).isSubset(of: round.contributing)
         else { return violation(peer, signer: result.signer, "a result that the roster does not allow") }
         guard result.content.blob?.byteCount ?? 0 <= fragments[id.fragment.value].shape.payloadBytesMax else {
@@ -227,7 +230,10 @@ extension NodeCore {
             shelf.need(
                 blob, for: .payload(id.fragment, id.round), from: sources([result.signer, roster.signer]),
                 namedBy: result.signer)
-            if shelf.isHeld(blob) { tellHeld(id.fragment) }
+            if shelf.isHeld(blob) {
+                checkGathered(id.fragment)
+                tellHeld(id.fragment)
+            }
         }
         trySelection(id.fragment)
     }
@@ -237,8 +243,9 @@ extension NodeCore {
         guard let round = fragments[fragment.value].round, let roster = round.roster, round.quorum.contains(me) else {
             return
         }
-        let blobs = round.results.keys.sorted().compactMap { round.results[$0]?.content.blob }
-            .filter { shelf.isHeld($0) }.map(\.digest)
+        let blobs = round.results.keys.sorted().compactMap { position in
+            round.results[position]?.content.blob.flatMap { isUsable($0, of: position, round) ? $0.digest : nil }
+        }
         guard !blobs.isEmpty else { return }
         let hold = Hold(id: roster.content.id, blobs: blobs)
         if roster.signer == me { holdReceived(hold, from: me) } else { send(.hold(hold), to: roster.signer) }

@@ -94,7 +94,9 @@ extension NodeCore {
             joins: joins)
         issue(.roster(Signed(roster, by: configuration.identity, in: context)), .publish)
         let state = fragments[fragment.value]
-        let deadline = state.delays.result.value(bytes: 2 * state.shape.payloadBytesMax, limits: limits)
+        // Two transfers by way of an owner, or one of every contribution.
+        let payloads = joins.count <= state.shape.gatherMembersMax ? joins.count : 2
+        let deadline = state.delays.result.value(bytes: payloads * state.shape.payloadBytesMax, limits: limits)
         set(.phase(fragment), after: cappedToInterval(deadline))
         setNudge(fragment)
     }
@@ -113,18 +115,18 @@ extension NodeCore {
     mutating func trySelection(_ fragment: FragmentIndex) {
         guard let round = fragments[fragment.value].round, var proposer = round.proposer,
             proposer.phase == .gathering, let roster = round.roster, roster.content.id == proposer.id,
-            let ownership = round.ownership
+            let exchange = round.exchange
         else { return }
         if let accepted = roster.content.accepted { return propose(again: accepted, fragment) }
         var payloads: [CommitPayload] = []
         var openOwners = 0
-        for position in round.contributing.isEmpty ? [] : ownership.positions {
+        for position in round.contributing.isEmpty ? [] : exchange.positions {
             guard let result = round.results[position]?.content else {
                 openOwners += 1
                 continue
             }
-            guard let blob = result.blob else { continue }
-            guard proposer.isHeldByQuorum(blob.digest), shelf.isHeld(blob) else {
+            guard let blob = result.blob, !isRefused(blob, of: position, round) else { continue }
+            guard proposer.isHeldByQuorum(blob.digest), isUsable(blob, of: position, round) else {
                 openOwners += 1
                 continue
             }
@@ -151,7 +153,7 @@ extension NodeCore {
         let value = CommitValue(
             fragment: fragment, round: round.index, base: round.tip.head, previousCommit: round.tip.commit,
             closing: roster.content.closing, members: round.members, payloads: payloads, head: round.tip.head)
-        let step = value.step(tokensBefore: round.tip.tokens, tileCount: fragments[fragment.value].shape.tileCount)
+        let step = value.step(tokensBefore: round.tip.tokens, shape: fragments[fragment.value].shape)
         compute(
             .outerStep(fragment: fragment, base: round.tip.head, step: step), fragment,
             .proposal(roster.content.id, value, step))

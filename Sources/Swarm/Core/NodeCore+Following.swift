@@ -60,7 +60,7 @@ extension NodeCore {
             return
         }
         fragments[fragment.value].following = .stepping(round)
-        let step = value.step(tokensBefore: tokens, tileCount: state.shape.tileCount)
+        let step = value.step(tokensBefore: tokens, shape: state.shape)
         compute(.outerStep(fragment: fragment, base: state.headDigest, step: step), fragment, .replay(round, step))
     }
 

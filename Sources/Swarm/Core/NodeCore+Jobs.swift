@@ -14,6 +14,8 @@ extension NodeCore {
             contributionEncoded(fragment, round, targets, blobs)
         case (.aggregate(let id), .aggregated(let blob, let members, let refused)):
             aggregated(id, blob: blob, members: members, refused: refused)
+        case (.check(let round, let peer, let check), .contributionChecked(let refusal)):
+            contributionChecked(fragment, round, peer, check, refusal: refusal)
         case (.proposal(let id, let value, let step), .outerStepped(let head)):
             addCandidate(fragment, id.round, step, head)
             proposalComputed(id, value, head: head)
@@ -28,7 +30,7 @@ extension NodeCore {
         case (.install(let round, let manifest), .snapshotInstalled(let head)):
             installed(fragment, round, manifest, head)
         case (_, .failed(let reason)): failed(fragment, purpose, reason)
-        case (.contribution, _), (.aggregate, _), (.proposal, _), (.review, _), (.replay, _), (.adopt, _),
+        case (.contribution, _), (.aggregate, _), (.check, _), (.proposal, _), (.review, _), (.replay, _), (.adopt, _),
             (.capture, _), (.install, _):
             failed(fragment, purpose, "the driver answered with another job's result")
         }
@@ -42,6 +44,10 @@ extension NodeCore {
             // The next roster or nudge asks again.
             fragments[fragment.value].round?.contributor.isEncoding = false
         case .aggregate(let id): signResult(id, blob: nil, contributors: [])
+        case .check(let round, _, let check):
+            guard fragments[fragment.value].round?.index == round else { return }
+            // The next roster, result or blob asks again.
+            fragments[fragment.value].round?.checks[check] = nil
         case .proposal(let id, _, _):
             // This node cannot compute: let another coordinator try.
             if fragments[fragment.value].round?.proposer?.id == id { fragments[fragment.value].round?.proposer = nil }

@@ -41,7 +41,8 @@ extension NodeCore {
 
     /// Rebuilds one fragment: its ledger, how far the head is behind it, and whether the live value can be kept.
     func recoveredFragment(_ fragment: FragmentIndex, _ recovered: Recovered) throws(StartError) -> FragmentState {
-        let shape = configuration.fragments[fragment.value]
+        var shape = configuration.fragments[fragment.value]
+        shape.gatherMembersMax = configuration.charter.gatherMembersMax
         let head = recovered.heads[fragment.value]
         var finals: [Final] = []
         for bytes in recovered.finals[fragment.value] {

@@ -57,7 +57,7 @@ extension NodeCore {
         guard let round = state.round, let commit = round.review?.content, round.voter.mayAck(commit),
             commit.value.payloads.allSatisfy({ shelf.isHeld($0.blob) })
         else { return }
-        let step = commit.value.step(tokensBefore: round.tip.tokens, tileCount: state.shape.tileCount)
+        let step = commit.value.step(tokensBefore: round.tip.tokens, shape: state.shape)
         if let head = state.candidate(for: step) { return finishReview(commit.id, head: head) }
         guard !requests.isReviewing(commit.id) else { return }
         compute(
@@ -140,7 +140,7 @@ extension NodeCore {
         fragments[fragment.value].round = nil
         let mine = final.value.position(of: me)
         let blended =
-            mine.map { final.value.blendedTiles(of: $0, tileCount: fragments[fragment.value].shape.tileCount) } ?? []
+            mine.map { final.value.blendedTiles(of: $0, shape: fragments[fragment.value].shape) } ?? []
         if let round {
             out.append(.cancelTimer(.aggregate(fragment)))
             if let began = round.dueSince { fragments[fragment.value].delays.round.learn(now - began) }
@@ -169,12 +169,12 @@ extension NodeCore {
 
     /// The contributions of the member at `position` that a final commit counts.
     private func committed(_ contributor: Contributor, _ value: CommitValue, _ position: Int) -> [Digest] {
-        let tileCount = fragments[value.fragment.value].shape.tileCount
-        let ownership = Ownership(value.members, fragment: value.fragment, tileCount: tileCount)
+        let exchange = Exchange(
+            value.members, fragment: value.fragment, shape: fragments[value.fragment.value].shape)
         return value.payloads.filter { $0.contributors.contains(position) }.compactMap { payload in
             contributor.blob(
                 for: Contributor.Target(
-                    owner: value.members[payload.owner].peer, tiles: ownership.tiles(of: payload.owner)))?.digest
+                    owner: value.members[payload.owner].peer, tiles: exchange.tiles(of: payload.owner)))?.digest
         }
     }
 

@@ -33,7 +33,9 @@ struct Round: Sendable {
     /// The roster of the highest attempt, and what follows from it.
     private(set) var roster: Signed<Roster>?
     private(set) var members: [CommitMember] = []
-    private(set) var ownership: Ownership?
+    private(set) var exchange: Exchange?
+    /// Gathered contributions that have been looked at, whatever the attempt.
+    var checks: [ContributionCheck: ContributionCheck.State] = [:]
     /// Per owner's position its result for the roster.
     var results: [Int: Signed<OwnerResult>] = [:]
     var contributor = Contributor()
@@ -59,10 +61,10 @@ struct Round: Sendable {
     }
 
     /// Takes a roster, dropping what belonged to an earlier one.
-    mutating func set(_ roster: Signed<Roster>, tileCount: Int) {
+    mutating func set(_ roster: Signed<Roster>, shape: FragmentShape) {
         self.roster = roster
         members = roster.content.joins.map(CommitMember.init)
-        ownership = Ownership(members, fragment: roster.content.id.fragment, tileCount: tileCount)
+        exchange = Exchange(members, fragment: roster.content.id.fragment, shape: shape)
         results = [:]
         owner = nil
         review = nil

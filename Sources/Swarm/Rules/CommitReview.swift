@@ -36,9 +36,13 @@ enum CommitReview {
 
     /// Refuses payloads for no tiles, and sizes that no honest encoder can reach.
     static func checkSizes(_ value: CommitValue, shape: FragmentShape) throws(Refusal) {
-        let owners = Set(Ownership(value.members, fragment: value.fragment, tileCount: shape.tileCount).owners)
+        let exchange = Exchange(value.members, fragment: value.fragment, shape: shape)
+        let owners = Set(exchange.positions)
         for payload in value.payloads {
             guard owners.contains(payload.owner) else { throw Refusal("a payload is by a member that owns no tile") }
+            guard exchange.allows(payload.contributors, of: payload.owner) else {
+                throw Refusal("a gathered payload is not its maker's own contribution")
+            }
             guard payload.blob.byteCount <= shape.payloadBytesMax else { throw Refusal("a payload is too large") }
         }
     }

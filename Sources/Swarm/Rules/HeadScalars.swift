@@ -48,14 +48,14 @@ extension NodeCore {
 
 extension CommitValue {
     /// What the outer step of this value reads; `tokensBefore` are those behind its base.
-    func step(tokensBefore: UInt64, tileCount: Int) -> OuterStepDescription {
-        let ownership = Ownership(members, fragment: fragment, tileCount: tileCount)
+    func step(tokensBefore: UInt64, shape: FragmentShape) -> OuterStepDescription {
+        let exchange = Exchange(members, fragment: fragment, shape: shape)
         return OuterStepDescription(
             payloads: payloads.map { payload in
                 CommittedPayload(
-                    tiles: ownership.tiles(of: payload.owner),
+                    tiles: exchange.tiles(of: payload.owner),
                     shares: payload.contributors.positions.map { members[$0].share }, blob: payload.blob)
-            }, scalars: scalars(tokensBefore: tokensBefore))
+            }, scalars: scalars(tokensBefore: tokensBefore), kind: exchange.payloadKind)
     }
 
     /// The scalars leaf of the head that this value makes.
@@ -65,9 +65,9 @@ extension CommitValue {
     }
 
     /// The tiles whose payload counts the contribution of the member at `position`, ascending.
-    func blendedTiles(of position: Int, tileCount: Int) -> [TileIndex] {
-        let ownership = Ownership(members, fragment: fragment, tileCount: tileCount)
+    func blendedTiles(of position: Int, shape: FragmentShape) -> [TileIndex] {
+        let exchange = Exchange(members, fragment: fragment, shape: shape)
         return payloads.filter { $0.contributors.contains(position) }
-            .flatMap { ownership.tiles(of: $0.owner) }.sorted()
+            .flatMap { exchange.tiles(of: $0.owner) }.sorted()
     }
 }

@@ -1,0 +1,91 @@
+import Compression
+import OuterSync
+import PeerNet
+
+// Gather: every member's contribution is a payload of its own, which everybody fetches, checks and averages.
+
+/// Whether one gathered contribution can be averaged: it depends on its bytes and on the share that it claims.
+struct ContributionCheck: Hashable, Sendable {
+    enum State: Hashable, Sendable { case running, fit, refused }
+
+    let blob: BlobReference
+    let share: TrainingShare
+}
+
+extension NodeCore {
+    /// Encodes the contribution once, then signs a result that names it: what an owner's mean is in a scatter.
+    mutating func contributeToAll(
+        _ fragment: FragmentIndex, _ round: Round, _ roster: Signed<Roster>, _ exchange: Exchange, _ mine: Int
+    ) {
+        let id = roster.content.id
+        if let slot = slots[SlotBook.Key(kind: .result, id: id)] {
+            // Signed before a restart: that is the result.
+            if slot.isDurable { handle(slot.message, from: me) }
+            return
+        }
+        let target = Contributor.Target(owner: me, tiles: exchange.tiles(of: mine))
+        if round.owner?.id != id {
+            var owner = Owner(id: id, tiles: target.tiles, expected: [mine], at: now)
+            owner.phase = .aggregating  // it takes no offers
+            fragments[fragment.value].round?.owner = owner
+        }
+        guard case .taken = round.snapshot else {
+            // The copy that the join promised died with the process: nobody needs to wait for it.
+            return signResult(id, blob: nil, contributors: [])
+        }
+        if let blob = round.contributor.blob(for: target) {
+            shelf.hold(blob, for: .payload(fragment, round.index))
+            return signResult(id, blob: blob, contributors: [mine])
+        }
+        guard !round.contributor.isEncoding else { return }
+        fragments[fragment.value].round?.contributor.isEncoding = true
+        var assignment = [[TileIndex]](repeating: [], count: round.members.count)
+        var targets = [Contributor.Target?](repeating: nil, count: round.members.count)
+        assignment[mine] = target.tiles
+        targets[mine] = target
+        compute(
+            .encodeContribution(fragment: fragment, round: round.index, assignment: assignment), fragment,
+            .contribution(round.index, targets))
+    }
+
+    /// Whether a published payload may be proposed: it is held, and where everybody averages, it can be averaged.
+    func isUsable(_ blob: BlobReference, of position: Int, _ round: Round) -> Bool {
+        guard shelf.isHeld(blob) else { return false }
+        guard round.exchange?.isGather == true else { return true }
+        return round.checks[ContributionCheck(blob: blob, share: round.members[position].share)] == .fit
+    }
+
+    /// Whether a gathered contribution has been found unfit; then everybody finds so.
+    func isRefused(_ blob: BlobReference, of position: Int, _ round: Round) -> Bool {
+        round.exchange?.isGather == true
+            && round.checks[ContributionCheck(blob: blob, share: round.members[position].share)] == .refused
+    }
+
+    /// Looks at the gathered contributions that have come and have not been looked at.
+    mutating func checkGathered(_ fragment: FragmentIndex) {
+        guard let round = fragments[fragment.value].round, let exchange = round.exchange, exchange.isGather,
+            round.quorum.contains(me)
+        else { return }
+        for position in round.results.keys.sorted() {
+            guard let blob = round.results[position]?.content.blob, shelf.isHeld(blob) else { continue }
+            let check = ContributionCheck(blob: blob, share: round.members[position].share)
+            guard round.checks[check] == nil else { continue }
+            fragments[fragment.value].round?.checks[check] = .running
+            compute(
+                .checkContribution(
+                    fragment: fragment, base: round.tip.head,
+                    contribution: ContributionReference(member: position, share: check.share, blob: blob)),
+                fragment, .check(round.index, round.members[position].peer, check))
+        }
+    }
+
+    mutating func contributionChecked(
+        _ fragment: FragmentIndex, _ index: RoundIndex, _ peer: PeerID, _ check: ContributionCheck, refusal: String?
+    ) {
+        guard fragments[fragment.value].round?.index == index else { return }
+        fragments[fragment.value].round?.checks[check] = refusal == nil ? .fit : .refused
+        if let refusal { event(.contributionRefused(fragment, index, from: peer, reason: refusal)) }
+        tellHeld(fragment)
+        trySelection(fragment)
+    }
+}
