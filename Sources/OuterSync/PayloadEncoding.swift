@@ -8,16 +8,19 @@ package struct PayloadEncoding: Hashable, Sendable {
     package var result: Codec
     /// Decay of the contributors' error feedback, in [0, 1]; 0: none.
     package var feedback: Float
+    /// Whether what encoding has left over stays in the contributors' live values, instead of apart.
+    package var residualStaysLive: Bool
 
     /// Tiles of fewer parameters are norms and the like: they cost nothing, and codecs for large tensors would spoil them.
     package static let smallTileLength = 1024
 
-    /// Wraps the three.
-    package init(contribution: Codec, result: Codec, feedback: Float = 0) {
+    /// Wraps the fields.
+    package init(contribution: Codec, result: Codec, feedback: Float = 0, residualStaysLive: Bool = false) {
         precondition(feedback >= 0 && feedback <= 1, "the charter has been checked")
         self.contribution = contribution
         self.result = result
         self.feedback = feedback
+        self.residualStaysLive = residualStaysLive
     }
 
     /// One codec for both, without error feedback.

@@ -41,6 +41,8 @@ extension Scenario {
         PayloadEncoding(.e3m0), PayloadEncoding(contribution: .e3m0, result: .e3m0, feedback: 0.9),
         PayloadEncoding(contribution: .topK(kept: 256), result: .e3m0, feedback: 0.95),
         PayloadEncoding(contribution: .statistical(bits: 2), result: .uniform(bits: 4), feedback: 1),
+        PayloadEncoding(
+            contribution: .topK(kept: 64), result: .uniform(bits: 4), feedback: 1, residualStaysLive: true),
     ]
 
     private static func nodes(

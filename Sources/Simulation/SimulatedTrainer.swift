@@ -27,18 +27,23 @@ package struct SimulatedTrainer {
     private var live: [[Float]]
     private var residuals: [[Float]]
     private var bases: [Digest]
+    private let encoding: PayloadEncoding
     /// Per fragment the step up to which `live` has been moved.
     private var movedTo: [UInt64]
     /// Steps and tokens so far.
     package private(set) var progress: TrainingProgress
 
     /// Starts from a local snapshot, or from genesis values with nothing trained.
-    package init(layout: FragmentLayout, tokensPerStep: UInt64, targetSeed: UInt64, start: LocalSnapshot) {
+    package init(
+        layout: FragmentLayout, encoding: PayloadEncoding, tokensPerStep: UInt64, targetSeed: UInt64,
+        start: LocalSnapshot
+    ) {
         var generator = SeededGenerator(seed: targetSeed)
         targets = layout.fragments.map { fragment in
             (0..<fragment.parameterCount).map { _ in Float(generator.nextUnit() * 2 - 1) }
         }
         self.layout = layout
+        self.encoding = encoding
         self.tokensPerStep = tokensPerStep
         live = start.live
         residuals = start.residuals
@@ -76,8 +81,11 @@ package struct SimulatedTrainer {
     /// Blends some tiles of a head into the live values, or replaces them all, and settles the residual.
     package mutating func apply(_ application: HeadApplication, head: FragmentHead, settled: SettledResidual) {
         let index = application.fragment.value
+        var start = head.theta
         if application.overwrite {
             residuals[index] = Array(repeating: 0, count: residuals[index].count)
+        } else if encoding.residualStaysLive {
+            start = settled.resumption(under: start, decay: encoding.feedback, of: layout.fragments[index])
         } else {
             settled.write(into: &residuals[index], of: layout.fragments[index])
         }
@@ -89,7 +97,7 @@ package struct SimulatedTrainer {
             for tile in application.blendedTiles {
                 for position in layout.fragments[index].tiles[tile.value].range {
                     values[position] =
-                        application.alpha * values[position] + (1 - application.alpha) * head.theta[position]
+                        application.alpha * values[position] + (1 - application.alpha) * start[position]
                 }
             }
             live[index] = values

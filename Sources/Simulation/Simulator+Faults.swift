@@ -95,7 +95,7 @@ extension Simulator {
                 bases: world.genesis.map(\.digest),
                 progress: TrainingProgress(steps: 0, tokens: 0))
         let trainer = SimulatedTrainer(
-            layout: world.layout, tokensPerStep: scenario.model.tokensPerStep,
+            layout: world.layout, encoding: world.charter.encoding, tokensPerStep: scenario.model.tokensPerStep,
             targetSeed: scenario.seed &+ UInt64(node.number.value), start: start)
         node.running = RunningNode(core: core, workshop: workshop, trainer: trainer)
         try checker.started(node, from: start.progress)

@@ -42,12 +42,14 @@ private final class CountingTrainer: FragmentTrainer {
         return FragmentHead(genesis: [Float](repeating: value, count: 4), scalars: [0], fragment: layout.fragments[0])
     }
 
-    private func start() throws -> (TrainingThread, AsyncStream<TrainingEvent>.Iterator) {
+    private func start(
+        _ encoding: PayloadEncoding = PayloadEncoding(contribution: .e3m0, result: .e3m0, feedback: 1)
+    ) throws -> (TrainingThread, AsyncStream<TrainingEvent>.Iterator) {
         let (stream, continuation) = AsyncStream.makeStream(of: TrainingEvent.self)
         let base = try head(0).digest
         let thread = TrainingThread(
             progress: TrainingProgress(steps: 0, tokens: 0), bases: [base],
-            residuals: FragmentResiduals(layout: try #require(Self.layout), isUsed: true), committedTokens: 7,
+            residuals: FragmentResiduals(layout: try #require(Self.layout), encoding: encoding), committedTokens: 7,
             makeTrainer: { () throws(TrainingFailure) in CountingTrainer() },
             deliver: { event in
                 continuation.yield(event)
@@ -91,6 +93,24 @@ private final class CountingTrainer: FragmentTrainer {
             Issue.record("the thread must end")
             return
         }
+    }
+
+    @Test func `what is left over goes into the live value where it stays there, and nowhere else`() async throws {
+        let encoding = PayloadEncoding(contribution: .e3m0, result: .e3m0, feedback: 0.5, residualStaysLive: true)
+        var (thread, events) = try start(encoding)
+        var settled = SettledResidual()
+        settled.tiles[TileIndex(0)] = [4, -4, 0, 2]
+        thread.apply(
+            HeadApplication(
+                fragment: FragmentIndex(0), round: RoundIndex(1), blendedTiles: [0, 1, 2, 3].map(TileIndex.init),
+                alpha: 0, overwrite: false, notBeforeStep: 0), head: try head(8), settled: settled)
+        thread.takeSnapshot(FragmentIndex(0), RoundIndex(2))
+        while let event = await events.next() {
+            guard case .snapshotTaken(_, _, let values, let residual, _, _) = event else { continue }
+            #expect(values == [6, 10, 8, 7] && residual.isEmpty)
+            break
+        }
+        thread.end()
     }
 
     @Test func `steps are counted and see the committed tokens`() async throws {

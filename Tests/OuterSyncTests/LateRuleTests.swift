@@ -270,7 +270,7 @@ private func heavyBall(_ rate: Float, _ momentum: Float, _ penalty: StalenessPen
                 }
             }
             var settled = SettledResidual()
-            settled.tiles[0] = live.residual
+            settled.tiles[TileIndex(0)] = live.residual
             #expect(settled.resumption(under: base, decay: 0.5, of: fragment) == live.resumption)
             // A rounding of the base's size may send a value at a codec's bound to the other side of it.
             let far = zip(apart.residual, live.residual).filter { abs($0 - $1) > 1e-5 }.count

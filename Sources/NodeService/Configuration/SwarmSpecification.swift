@@ -22,6 +22,7 @@ struct SwarmSpecification: Equatable {
     var blendAlpha: Float = 0.25
     var encoding = PayloadEncoding(.e3m0)
     var exchange = Exchange.auto
+    var weighting = Weighting.perStep
     var admission = Charter.Admission.open
 
     /// How the contributions of a round become a mean.
@@ -98,6 +99,12 @@ struct SwarmSpecification: Equatable {
                 specification.encoding.result = codec
             }
             if let decay = try sync.number("feedback", in: 0...1) { specification.encoding.feedback = Float(decay) }
+            let residual = try sync.choice("residual", "apart or live") { ["apart": false, "live": true][$0] }
+            if let residual { specification.encoding.residualStaysLive = residual }
+            let weights = try sync.choice("weights", "per-step or tokens") {
+                ["per-step": Weighting.perStep, "tokens": .tokens][$0]
+            }
+            if let weights { specification.weighting = weights }
             if let exchange = try sync.choice("exchange", "scatter, gather or auto", Exchange.init(rawValue:)) {
                 specification.exchange = exchange
             }
@@ -190,6 +197,7 @@ struct SwarmSpecification: Equatable {
             fragmentRule: .stridedThrees, innerStepsPerRound: innerStepsPerRound, overlapSteps: overlapSteps,
             blendAlpha: blendAlpha, encoding: encoding,
             tokenBudget: tokenBudget, admission: admission)
+        charter.weighting = weighting
         charter.gatherMembersMax = exchange.gatherMembersMax(encoding.contribution)
         return charter
     }

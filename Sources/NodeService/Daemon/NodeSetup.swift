@@ -72,7 +72,7 @@ struct NodeSetup: Sendable {
             throw CheckpointError.damaged(path: folder.statePath, reason: "it is not the state of this swarm's model")
         }
         residuals = FragmentResiduals(
-            layout: layout, isUsed: encoding.feedback > 0, saved: state?.sections ?? [])
+            layout: layout, encoding: encoding, saved: state?.sections ?? [])
         let progress = state?.progress ?? TrainingProgress(steps: 0, tokens: 0)
         let recoveredHeads = try Self.recover(heads, folder: folder)
         recovered = NodeCore.Recovered(

@@ -163,7 +163,8 @@ struct LabGridFile {
 
     /// Keys that baselines do not read, though they may stand among the defaults.
     private static let roundKeys = [
-        "inner_steps", "fragments", "tau", "alpha", "outer_rate", "outer_momentum", "weights", "penalty", "clip",
+        "inner_steps", "fragments", "tau", "alpha", "outer_rate", "outer_momentum", "weights", "penalty",
+        "clip",
         "codec",
         "feedback", "residual_stays_live", "closing_codec", "result_codec", "owner_feedback", "exchange",
     ]

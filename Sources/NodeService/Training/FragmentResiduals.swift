@@ -4,25 +4,34 @@ package import OuterSync
 /// saved as one.
 package struct FragmentResiduals: Sendable {
     private let layout: FragmentLayout
-    /// Per fragment [parameterCount] float32; all empty without error feedback.
+    /// Per fragment [parameterCount] float32; all empty without error feedback, or where residuals stay live.
     private var values: [[Float]]
+    /// The decay of residuals that stay in the live values; nil: none do.
+    private let liveDecay: Float?
 
     private static func name(_ index: Int) -> String { "residual.\(index)" }
 
     /// Starts at 0, or with what a local snapshot holds.
     ///
-    /// - Parameter isUsed: whether the swarm has error feedback.
-    package init(layout: FragmentLayout, isUsed: Bool, saved: [TrainerStateSection] = []) {
+    /// - Parameter encoding: says whether the swarm has error feedback, and where its residuals are.
+    package init(layout: FragmentLayout, encoding: PayloadEncoding, saved: [TrainerStateSection] = []) {
         self.layout = layout
+        liveDecay = encoding.residualStaysLive ? encoding.feedback : nil
         values = layout.fragments.map { fragment in
-            guard isUsed else { return [] }
+            guard encoding.feedback > 0, !encoding.residualStaysLive else { return [] }
             let name = Self.name(fragment.index.value)
             return saved.first { $0.name == name }?.floats(fragment.parameterCount)
                 ?? [Float](repeating: 0, count: fragment.parameterCount)
         }
     }
 
-    /// A fragment's residual; empty without error feedback.
+    /// From where the live value goes on under a head, once a commit has settled this of the residual.
+    func resumption(under head: FragmentHead, _ settled: SettledResidual, of fragment: FragmentIndex) -> [Float] {
+        guard let liveDecay else { return head.theta }
+        return settled.resumption(under: head.theta, decay: liveDecay, of: layout.fragments[fragment.value])
+    }
+
+    /// A fragment's residual; empty where none is kept apart.
     package subscript(_ fragment: FragmentIndex) -> [Float] { values[fragment.value] }
 
     /// Takes over what a commit has settled.

@@ -167,7 +167,7 @@ extension TrainingThread {
             let trainer = try makeTrainer()
             while let work = nextWork(step: progress.steps) {
                 for pending in work.applications {
-                    perform(pending, on: trainer)
+                    perform(pending, on: trainer, residuals: residuals)
                     let application = pending.application
                     if application.overwrite {
                         residuals.reset(application.fragment)
@@ -220,9 +220,15 @@ extension TrainingThread {
         }
     }
 
-    private func perform(_ pending: PendingApplication, on trainer: any FragmentTrainer) {
+    private func perform(
+        _ pending: PendingApplication, on trainer: any FragmentTrainer, residuals: FragmentResiduals
+    ) {
         let application = pending.application
-        pending.head.theta.withUnsafeBufferPointer { theta in
+        let start =
+            application.overwrite
+            ? pending.head.theta
+            : residuals.resumption(under: pending.head, pending.settled, of: application.fragment)
+        start.withUnsafeBufferPointer { theta in
             if application.overwrite {
                 trainer.replaceFragment(application.fragment, theta: theta)
             } else {

@@ -101,8 +101,10 @@ extension Charter {
         message.codec = Self.message(encoding.contribution)
         message.resultCodec = Self.message(encoding.result)
         message.feedback = encoding.feedback
+        message.residualStaysLive = encoding.residualStaysLive
         message.tokenBudget = tokenBudget
         message.weightCap = weightCap
+        message.weighting = UInt32(weighting.rawValue)
         message.gatherMembersMax = UInt32(clamping: gatherMembersMax)
         switch admission {
         case .open: message.admission = 1
@@ -159,10 +161,16 @@ extension Charter {
             outer: Outer(learningRate: wire.outer.learningRate, momentum: wire.outer.momentum), fragmentRule: rule,
             innerStepsPerRound: Int(wire.innerStepsPerRound), overlapSteps: Int(wire.overlapSteps),
             blendAlpha: wire.blendAlpha,
-            encoding: PayloadEncoding(contribution: contribution, result: result, feedback: wire.feedback),
+            encoding: PayloadEncoding(
+                contribution: contribution, result: result, feedback: wire.feedback,
+                residualStaysLive: wire.residualStaysLive),
             tokenBudget: wire.tokenBudget, weightCap: wire.weightCap, admission: admission, aggregation: aggregation,
             heldOut: heldOut)
         gatherMembersMax = Int(wire.gatherMembersMax)
+        guard let weighting = UInt8(exactly: wire.weighting).flatMap(Weighting.init) else {
+            throw .field("unknown weighting")
+        }
+        self.weighting = weighting
     }
 }
 

@@ -19,8 +19,11 @@ extension Charter {
         for codec in [encoding.contribution, encoding.result]
         where Codec(family: codec.family, level: codec.level) != codec { throw .field("a codec has no such level") }
         try Self.check("feedback", encoding.feedback, 0...1)
+        guard !encoding.residualStaysLive || encoding.feedback > 0 else {
+            throw .field("without error feedback there is no residual that could stay live")
+        }
         try Self.check("token budget", tokenBudget, 1...Limits.shareMax)
-        try Self.check("weight cap", weightCap, 1...1_000)
+        try Self.check("weight cap", weightCap, 1...16)
         try Self.check("most members of a gather", gatherMembersMax, 0...Limits.roundMembersMax)
         if case .allowList(let peers) = admission {
             try Self.check("number of allowed peers", peers.count, 1...Admission.allowedMax)

@@ -32,6 +32,8 @@ package struct Charter: Hashable, Sendable {
     package var tokenBudget: UInt64
     /// A contribution's coefficient is at most this many times the commit's median.
     package var weightCap: Float
+    /// What a contribution's weight follows.
+    package var weighting: Weighting = .perStep
     /// Who may join.
     package var admission: Admission
     /// How contributions become one value.
@@ -43,7 +45,8 @@ package struct Charter: Hashable, Sendable {
 
     /// The arithmetic of the outer step.
     package var outerRule: OuterRule {
-        OuterRule(learningRate: outer.learningRate, momentum: outer.momentum, weightCap: Double(weightCap))
+        OuterRule(learningRate: outer.learningRate, momentum: outer.momentum, weightCap: Double(weightCap),
+            weighting: weighting)
     }
 
     /// The decoder's shape.

@@ -1076,6 +1076,18 @@ nonisolated struct WireCharter: @unchecked Sendable {
     set {_uniqueStorage()._feedback = newValue}
   }
 
+  /// What encoding has left over stays in the live value.
+  var residualStaysLive: Bool {
+    get {_storage._residualStaysLive}
+    set {_uniqueStorage()._residualStaysLive = newValue}
+  }
+
+  /// What a contribution's weight follows. 0: tokens per step. 1: tokens.
+  var weighting: UInt32 {
+    get {_storage._weighting}
+    set {_uniqueStorage()._weighting = newValue}
+  }
+
   /// Most members of a round in which everybody averages all contributions; 0: tiles have owners in every round.
   var gatherMembersMax: UInt32 {
     get {_storage._gatherMembersMax}
@@ -3136,7 +3148,7 @@ nonisolated extension WireSignedCharter: SwiftProtobuf.Message, SwiftProtobuf._M
 
 nonisolated extension WireCharter: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".Charter"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}version\0\u{1}name\0\u{1}founder\0\u{1}model\0\u{1}tokenizer\0\u{1}seed\0\u{1}inner\0\u{1}outer\0\u{3}fragment_rule\0\u{3}inner_steps_per_round\0\u{3}overlap_steps\0\u{3}blend_alpha\0\u{1}codec\0\u{3}token_budget\0\u{3}weight_cap\0\u{1}admission\0\u{1}aggregation\0\u{3}held_out\0\u{1}allowed\0\u{3}result_codec\0\u{1}feedback\0\u{4}\u{2}gather_members_max\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}version\0\u{1}name\0\u{1}founder\0\u{1}model\0\u{1}tokenizer\0\u{1}seed\0\u{1}inner\0\u{1}outer\0\u{3}fragment_rule\0\u{3}inner_steps_per_round\0\u{3}overlap_steps\0\u{3}blend_alpha\0\u{1}codec\0\u{3}token_budget\0\u{3}weight_cap\0\u{1}admission\0\u{1}aggregation\0\u{3}held_out\0\u{1}allowed\0\u{3}result_codec\0\u{1}feedback\0\u{4}\u{2}gather_members_max\0\u{4}\u{2}residual_stays_live\0\u{1}weighting\0")
 
   fileprivate class _StorageClass {
     var _version: UInt32 = 0
@@ -3160,6 +3172,8 @@ nonisolated extension WireCharter: SwiftProtobuf.Message, SwiftProtobuf._Message
     var _allowed: [Data] = []
     var _resultCodec: WireCharterCodec? = nil
     var _feedback: Float = 0
+    var _residualStaysLive: Bool = false
+    var _weighting: UInt32 = 0
     var _gatherMembersMax: UInt32 = 0
 
       // This property is used as the initial default value for new instances of the type.
@@ -3192,6 +3206,8 @@ nonisolated extension WireCharter: SwiftProtobuf.Message, SwiftProtobuf._Message
       _allowed = source._allowed
       _resultCodec = source._resultCodec
       _feedback = source._feedback
+      _residualStaysLive = source._residualStaysLive
+      _weighting = source._weighting
       _gatherMembersMax = source._gatherMembersMax
     }
   }
@@ -3233,6 +3249,8 @@ nonisolated extension WireCharter: SwiftProtobuf.Message, SwiftProtobuf._Message
         case 20: try { try decoder.decodeSingularMessageField(value: &_storage._resultCodec) }()
         case 21: try { try decoder.decodeSingularFloatField(value: &_storage._feedback) }()
         case 23: try { try decoder.decodeSingularUInt32Field(value: &_storage._gatherMembersMax) }()
+        case 25: try { try decoder.decodeSingularBoolField(value: &_storage._residualStaysLive) }()
+        case 26: try { try decoder.decodeSingularUInt32Field(value: &_storage._weighting) }()
         default: break
         }
       }
@@ -3311,6 +3329,12 @@ nonisolated extension WireCharter: SwiftProtobuf.Message, SwiftProtobuf._Message
       if _storage._gatherMembersMax != 0 {
         try visitor.visitSingularUInt32Field(value: _storage._gatherMembersMax, fieldNumber: 23)
       }
+      if _storage._residualStaysLive != false {
+        try visitor.visitSingularBoolField(value: _storage._residualStaysLive, fieldNumber: 25)
+      }
+      if _storage._weighting != 0 {
+        try visitor.visitSingularUInt32Field(value: _storage._weighting, fieldNumber: 26)
+      }
     }
     try unknownFields.traverse(visitor: &visitor)
   }
@@ -3341,6 +3365,8 @@ nonisolated extension WireCharter: SwiftProtobuf.Message, SwiftProtobuf._Message
         if _storage._allowed != rhs_storage._allowed {return false}
         if _storage._resultCodec != rhs_storage._resultCodec {return false}
         if _storage._feedback != rhs_storage._feedback {return false}
+        if _storage._residualStaysLive != rhs_storage._residualStaysLive {return false}
+        if _storage._weighting != rhs_storage._weighting {return false}
         if _storage._gatherMembersMax != rhs_storage._gatherMembersMax {return false}
         return true
       }
