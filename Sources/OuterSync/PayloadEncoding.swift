@@ -11,7 +11,8 @@ package struct PayloadEncoding: Hashable, Sendable {
     /// Whether what encoding has left over stays in the contributors' live values, instead of apart.
     package var residualStaysLive: Bool
 
-    /// Tiles of fewer parameters are norms and the like: they cost nothing, and codecs for large tensors would spoil them.
+    /// Tiles of fewer parameters are norms and the like: codecs for large tensors would spoil them, and in half precision
+    /// they would be a seventh of a sparse message of the nano model.
     package static let smallTileLength = 1024
 
     /// Wraps the fields.
@@ -27,13 +28,13 @@ package struct PayloadEncoding: Hashable, Sendable {
     package init(_ codec: Codec) { self.init(contribution: codec, result: codec) }
 
     /// The codec of each tile where the charter names one for all: what keeps few values, few bits or few ranks leaves
-    /// small tiles, and low rank tiles that are no matrix, in half precision.
+    /// small tiles, and low rank tiles that are no matrix, to E3M0.
     package static func codecs(_ codec: Codec, for tiles: [FragmentLayout.Tile]) -> [Codec] {
         tiles.map { tile in
             switch codec {
             case .float32, .float16, .e3m0: codec
-            case .lowRank where tile.shape.rows == 1: .float16
-            case .uniform, .statistical, .topK, .lowRank: tile.count < smallTileLength ? .float16 : codec
+            case .lowRank where tile.shape.rows == 1: .e3m0
+            case .uniform, .statistical, .topK, .lowRank: tile.count < smallTileLength ? .e3m0 : codec
             }
         }
     }
