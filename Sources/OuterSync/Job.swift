@@ -68,11 +68,14 @@ package struct OuterStepDescription: Hashable, Sendable {
     package var payloads: [CommittedPayload]
     /// The scalars leaf of the new head, opaque here (round, tokens, slot, voters: Swarm writes them).
     package var scalars: [UInt8]
+    /// Which of `PayloadEncoding.resultCodecs` the payloads have.
+    package var resultLevel: Int
 
-    /// Wraps the two.
-    package init(payloads: [CommittedPayload], scalars: [UInt8]) {
+    /// Wraps the three.
+    package init(payloads: [CommittedPayload], scalars: [UInt8], resultLevel: Int = 0) {
         self.payloads = payloads
         self.scalars = scalars
+        self.resultLevel = resultLevel
     }
 }
 
@@ -97,11 +100,16 @@ package struct SnapshotManifest: Hashable, Sendable {
 /// bytes that it names.
 package enum Job: Hashable, Sendable {
     /// Encode base head minus the snapshotted live value, once per owner.
-    /// `assignment[i]` lists the tiles of member i (empty lists give no blob).
-    case encodeContribution(fragment: FragmentIndex, round: RoundIndex, assignment: [[TileIndex]])
+    /// `assignment[i]` lists the tiles of member i (empty lists give no blob); `room` says what the links carry, where the
+    /// charter has a ladder.
+    case encodeContribution(
+        fragment: FragmentIndex, round: RoundIndex, assignment: [[TileIndex]],
+        room: ContributionRoom = ContributionRoom())
     /// Check and average contributions for some tiles, and encode the mean once.
+    /// The mean has the codec at `resultLevel` of `PayloadEncoding.resultCodecs`.
     case aggregate(
-        fragment: FragmentIndex, round: RoundIndex, tiles: [TileIndex], contributions: [ContributionReference])
+        fragment: FragmentIndex, round: RoundIndex, tiles: [TileIndex], contributions: [ContributionReference],
+        resultLevel: Int = 0)
     /// Compute the head that follows `base` and keep it as a candidate until `adopt` or `discard`.
     case outerStep(fragment: FragmentIndex, base: Digest, step: OuterStepDescription)
     /// Make the candidate `head` the fragment's current head and store it durably.
@@ -116,8 +124,9 @@ package enum Job: Hashable, Sendable {
 
 /// What came of a `Job`.
 package enum JobResult: Hashable, Sendable {
-    /// The blobs, per owner as in the assignment; nil where the assignment was empty.
-    case contributionEncoded([BlobReference?])
+    /// The blobs, per owner as in the assignment, nil where the assignment was empty; and the tables by which they were
+    /// encoded, empty where the charter has no ladder.
+    case contributionEncoded([BlobReference?], tables: [CodecTable?] = [])
     /// The encoded mean, the members in it, and those refused with the reason.
     case aggregated(blob: BlobReference, members: [Int], refused: [RefusedContribution])
     /// The digest of the candidate head.
