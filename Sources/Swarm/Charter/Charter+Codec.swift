@@ -101,6 +101,7 @@ extension Charter {
         message.codec = Self.message(encoding.contribution)
         message.resultCodec = Self.message(encoding.result)
         message.feedback = encoding.feedback
+        message.ladder = encoding.ladder.map(Self.message)
         message.tokenBudget = tokenBudget
         message.weightCap = weightCap
         switch admission {
@@ -137,6 +138,9 @@ extension Charter {
             throw .field("unknown codec")
         }
         guard wire.feedback >= 0, wire.feedback <= 1 else { throw .field("feedback must be in [0, 1]") }
+        guard wire.ladder.count <= Limits.ladderMax else { throw .field("the ladder has too many codecs") }
+        let ladder = wire.ladder.compactMap { Self.codec($0) }
+        guard ladder.count == wire.ladder.count else { throw .field("unknown codec in the ladder") }
         let admission = try Admission(wire)
         guard let aggregation = Aggregation(rawValue: wire.aggregation) else { throw .field("unknown aggregation") }
         let model = wire.model
@@ -158,7 +162,8 @@ extension Charter {
             outer: Outer(learningRate: wire.outer.learningRate, momentum: wire.outer.momentum), fragmentRule: rule,
             innerStepsPerRound: Int(wire.innerStepsPerRound), overlapSteps: Int(wire.overlapSteps),
             blendAlpha: wire.blendAlpha,
-            encoding: PayloadEncoding(contribution: contribution, result: result, feedback: wire.feedback),
+            encoding: PayloadEncoding(
+                contribution: contribution, result: result, feedback: wire.feedback, ladder: ladder),
             tokenBudget: wire.tokenBudget, weightCap: wire.weightCap, admission: admission, aggregation: aggregation,
             heldOut: heldOut)
     }

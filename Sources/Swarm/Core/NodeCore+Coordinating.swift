@@ -95,7 +95,7 @@ extension NodeCore {
         issue(.roster(Signed(roster, by: configuration.identity, in: context)), .publish)
         let state = fragments[fragment.value]
         let deadline = state.delays.result.value(bytes: 2 * state.shape.payloadBytesMax, limits: limits)
-        set(.phase(fragment), after: cappedToInterval(deadline))
+        set(.phase(fragment), after: cappedToInterval(max(deadline, (slot ?? .zero) * 2)))
         setNudge(fragment)
     }
 
@@ -150,7 +150,8 @@ extension NodeCore {
         // The head is filled in when it is computed.
         let value = CommitValue(
             fragment: fragment, round: round.index, base: round.tip.head, previousCommit: round.tip.commit,
-            closing: roster.content.closing, members: round.members, payloads: payloads, head: round.tip.head)
+            closing: roster.content.closing, members: round.members, payloads: payloads, head: round.tip.head,
+            resultLevel: round.resultLevel)
         let step = value.step(tokensBefore: round.tip.tokens, tileCount: fragments[fragment.value].shape.tileCount)
         compute(
             .outerStep(fragment: fragment, base: round.tip.head, step: step), fragment,

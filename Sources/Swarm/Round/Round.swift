@@ -34,6 +34,8 @@ struct Round: Sendable {
     private(set) var roster: Signed<Roster>?
     private(set) var members: [CommitMember] = []
     private(set) var ownership: Ownership?
+    /// Which of the charter's result codecs the roster's results have.
+    private(set) var resultLevel = 0
     /// Per owner's position its result for the roster.
     var results: [Int: Signed<OwnerResult>] = [:]
     var contributor = Contributor()
@@ -59,8 +61,9 @@ struct Round: Sendable {
     }
 
     /// Takes a roster, dropping what belonged to an earlier one.
-    mutating func set(_ roster: Signed<Roster>, tileCount: Int) {
+    mutating func set(_ roster: Signed<Roster>, tileCount: Int, resultLevel: Int) {
         self.roster = roster
+        self.resultLevel = resultLevel
         members = roster.content.joins.map(CommitMember.init)
         ownership = Ownership(members, fragment: roster.content.id.fragment, tileCount: tileCount)
         results = [:]
