@@ -56,7 +56,13 @@ struct ReferenceHead: Sendable {
             let isMixed = Set(codecs).count > 1
             let headerByteCount = 8 + 4 + 4 + 32 + 4 + (isMixed ? 8 : 4) * committed.tiles.count
             let byteCount = headerByteCount + valueByteCounts.reduce(0, +)
-            guard let raw = try? EntropyStage.unpack(packed, rawByteCount: byteCount) else {
+            var sections: [IndexSection] = []
+            var start = headerByteCount
+            for ((index, codec), count) in zip(zip(committed.tiles, codecs), valueByteCounts) {
+                sections += codec.indexSections(ofValues: fragment.tiles[index.value].count, at: start)
+                start += count
+            }
+            guard let raw = try? EntropyStage.unpack(packed, rawByteCount: byteCount, indexSections: sections) else {
                 return "a payload does not unpack"
             }
             guard Array(raw[16..<48]) == base.bytes else { return "a payload is measured against another head" }

@@ -78,6 +78,8 @@ package struct ModelDescription: Hashable, Sendable {
     package var tokenBudget: UInt64
     /// How payloads are encoded.
     package var encoding = PayloadEncoding(.e3m0)
+    /// Parameters of each tensor; every tensor is one tile.
+    package var tensorParameters = 30...300
 
     /// Wraps the fields.
     package init(
