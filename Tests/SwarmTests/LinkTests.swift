@@ -32,6 +32,13 @@ import Testing
         #expect(level([join(down: 200)], []) == 0, "no ladder, no level")
     }
 
+    @Test func resultsBecomeFinerStepByStepAndNotWhileSomebodyIsMissing() {
+        #expect(ResultLevel.following(0, needed: 0, isComplete: true) == 0)
+        #expect(ResultLevel.following(3, needed: 0, isComplete: true) == 2)
+        #expect(ResultLevel.following(3, needed: 0, isComplete: false) == 3)
+        #expect(ResultLevel.following(1, needed: 3, isComplete: false) == 3)
+    }
+
     @Test func inALargerSwarmAnEighthCannotCoarsenTheRest() {
         let fast = (0..<7).map { _ in join(down: 20_000) }
         #expect(level(fast + [join(down: 200)]) == 0)

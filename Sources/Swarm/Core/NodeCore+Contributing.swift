@@ -44,7 +44,7 @@ extension NodeCore {
             return send(.status(report()), to: peer)
         }
         progressed(id)
-        let resultLevel = resultLevel(of: roster.content, state.shape)
+        let resultLevel = resultLevel(of: roster.content, after: round.tip, state.shape)
         fragments[id.fragment.value].round?.set(
             roster, tileCount: state.shape.tileCount, resultLevel: resultLevel)
         out.append(.cancelTimer(.aggregate(id.fragment)))

@@ -93,11 +93,13 @@ extension NodeCore {
         negotiates ? links.currentClass(unmeasured: configuration.rateClass) : configuration.rateClass
     }
 
-    /// The codec level of an attempt's results, from its roster alone.
-    func resultLevel(of roster: Roster, _ shape: FragmentShape) -> Int {
-        ResultLevel.level(
+    /// The codec level of an attempt's results, from its roster and the last final commit alone.
+    func resultLevel(of roster: Roster, after tip: LedgerTip, _ shape: FragmentShape) -> Int {
+        let needed = ResultLevel.level(
             joins: roster.joins.map(\.content), byteCounts: shape.resultBytes,
             innerStepsPerRound: charter.innerStepsPerRound, fragmentCount: Self.slots(fragments.count))
+        let isComplete = Set(tip.voters).isSubset(of: roster.joins.map(\.signer))
+        return ResultLevel.following(tip.resultLevel, needed: needed, isComplete: isComplete)
     }
 
     /// Contributions and results of one round take a slot each, so there are two at least in H steps.

@@ -24,6 +24,12 @@ enum ResultLevel {
     /// Of the slot, what the transfer may take; the rest is for messages, other fragments and errors of measurement.
     private static let slotShare: (numerator: UInt64, denominator: UInt64) = (3, 4)
 
+    /// The level after one of `last`: a round is at most one level finer than the one before, and no finer while a member
+    /// of that one is missing. It may be the slow one, which could never catch up with finer results.
+    static func following(_ last: Int, needed: Int, isComplete: Bool) -> Int {
+        max(needed, isComplete ? last - 1 : last)
+    }
+
     static func level(
         joins: [Join], byteCounts: [Int], innerStepsPerRound: Int, fragmentCount: Int
     ) -> Int {
