@@ -19,10 +19,10 @@ package struct BlobTransferRecord: Hashable, Sendable {
 
 /// What a link delivers while something is on its way: bytes over time, of transfers that may run side by side.
 ///
-/// A sample counts what of all transfers fell into the time of one. Waiting for an answer counts as time, so short
-/// transfers give too little and never too much: the meter's value is the largest of the last samples.
+/// A sample is what of all transfers fell into the time of one. The rate is that of the last samples together, so a burst that
+/// a buffer let through weighs as little as a short transfer that mostly waited for its answer.
 struct GoodputMeter: Hashable, Sendable {
-    /// Transfers remembered for what fell into a later one's time.
+    /// Transfers remembered; the samples are of the newest of them.
     private static let transfersKept = 32
     private static let samplesKept = 8
     /// Smaller transfers say nothing about a rate.
@@ -31,30 +31,31 @@ struct GoodputMeter: Hashable, Sendable {
     private static let spanMin: Duration = .microseconds(200)
 
     private var transfers: [BlobTransferRecord] = []
-    private var samples: [Double] = []
 
     /// Takes a transfer, in the order in which they end.
     mutating func add(_ transfer: BlobTransferRecord) {
+        guard transfer.byteCount >= Self.byteCountMin, transfer.ended - transfer.began >= Self.spanMin else { return }
         transfers.append(transfer)
         if transfers.count > Self.transfersKept { transfers.removeFirst() }
-        let span = transfer.ended - transfer.began
-        guard transfer.byteCount >= Self.byteCountMin, span >= Self.spanMin else { return }
-        var byteCount = 0.0
-        for other in transfers {
-            let length = (other.ended - other.began).inSeconds
-            let common = (min(other.ended, transfer.ended) - max(other.began, transfer.began)).inSeconds
-            if length > 0, common > 0 { byteCount += Double(other.byteCount) * min(1, common / length) }
-        }
-        samples.append(byteCount / span.inSeconds)
-        if samples.count > Self.samplesKept { samples.removeFirst() }
     }
 
     /// Nil before the first sample.
-    var bytesPerSecond: Double? { samples.max() }
+    var bytesPerSecond: Double? {
+        guard !transfers.isEmpty else { return nil }
+        var (byteCount, seconds) = (0.0, 0.0)
+        for sample in transfers.suffix(Self.samplesKept) {
+            seconds += (sample.ended - sample.began).inSeconds
+            for other in transfers {
+                let common = (min(other.ended, sample.ended) - max(other.began, sample.began)).inSeconds
+                if common > 0 { byteCount += Double(other.byteCount) * common / (other.ended - other.began).inSeconds }
+            }
+        }
+        return byteCount / seconds
+    }
 
     /// The same in kbit/s, at least 1 once there is a sample; 0 before.
     var kilobits: UInt32 {
         guard let bytesPerSecond else { return 0 }
-        return UInt32(min(max(bytesPerSecond * 8 / 1_000, 1), Double(Limits.kilobitsMax)))
+        return UInt32(min(max((bytesPerSecond * 8 / 1_000).rounded(), 1), Double(Limits.kilobitsMax)))
     }
 }
