@@ -16,6 +16,28 @@ struct PeersCommand: AsyncParsableCommand {
     }
 }
 
+/// `atoll links`
+struct LinksCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "links",
+        abstract: "List the links to the members of the swarm: rates, codec tables, bytes of the last round.",
+        discussion: """
+            UP is what the peer says it receives from this node, DOWN what this node receives from it. TABLE names version
+            and codec of what is sent there, THEIRS of what comes from there; PREDICTED is what the last contribution was
+            to take at most, REAL what it took.
+
+            Example:
+              atoll links
+            """)
+
+    @OptionGroup var homeOptions: HomeOptions
+    @Flag(name: .long, help: "Print JSON.") var json = false
+
+    func run() async throws {
+        try await NodeControl(home: try homeOptions.nodeHome()).links().show(json: json)
+    }
+}
+
 /// `atoll ping`
 struct PingCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(

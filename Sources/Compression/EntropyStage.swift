@@ -81,6 +81,29 @@ package enum EntropyStage {
         try unpack(packed, rawByteCounts: 0...max(0, rawByteCountMax), [])
     }
 
+    /// The same where what stands beside the sections tells where they are.
+    ///
+    /// - Parameter sections: the sections and the size of the whole, from the bytes beside them; nil: they tell nothing.
+    package static func unpack(
+        _ packed: [UInt8], rawByteCountMax: Int,
+        sections: ([UInt8]) -> (sections: [IndexSection], rawByteCount: Int)?
+    ) throws(EntropyError) -> [UInt8] {
+        guard packed.first == 2 else { return try unpack(packed, rawByteCountMax: rawByteCountMax) }
+        let bounds = 0...max(0, rawByteCountMax)
+        let (gaps, gapsEnd) = try unpackFrame(in: packed, from: 1, byteCounts: bounds)
+        let (rest, end) = try unpackFrame(in: packed, from: gapsEnd, byteCounts: bounds)
+        guard end == packed.count else { throw .damaged }
+        guard let found = sections(rest), bounds.contains(found.rawByteCount),
+            let sizes = IndexGaps.Sizes(found.sections, rawByteCount: found.rawByteCount)
+        else { throw .indices(.badSections) }
+        guard gaps.count >= sizes.indexCount, gaps.count <= sizes.sectionByteCount, rest.count == sizes.restByteCount
+        else { throw .damaged }
+        do throws(IndexGapsError) {
+            return try IndexGaps.decode(
+                gaps: gaps, rest: rest, sections: found.sections, rawByteCount: found.rawByteCount)
+        } catch { throw .indices(error) }
+    }
+
     private static func unpack(
         _ packed: [UInt8], rawByteCounts: ClosedRange<Int>, _ indexSections: [IndexSection]
     ) throws(EntropyError) -> [UInt8] {

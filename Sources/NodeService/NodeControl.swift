@@ -120,6 +120,14 @@ package struct NodeControl: Sendable {
     /// The peers that the node is connected to.
     package func peers() async throws(UserError) -> PeerTable { PeerTable(peers: try await status().peers) }
 
+    /// The links to the members that the node is connected to.
+    package func links() async throws(UserError) -> LinkTableReport {
+        guard let links = (try await ask(["command": "links"])).object?["links"],
+            let report = LinkTableReport(json: links)
+        else { throw Self.unintelligible }
+        return report
+    }
+
     /// Round trips from the node to a connected peer by libp2p's ping, one after the other.
     ///
     /// - Parameters:
@@ -185,6 +193,9 @@ extension NodeDaemon {
         let question = (try? JSONValue(parsing: line))?.object
         switch question?["command"]?.string?.string {
         case "status": await reply.send((await report()).json.line)
+        case "links":
+            let answer: JSONValue = ["links": LinkTableReport(core.linkStatuses).json]
+            await reply.send(answer.line)
         case "invite": await reply.send(invite(question ?? JSONObject()).line)
         case "delegate": await reply.send(delegate(question ?? JSONObject()).line)
         case "revoke": await reply.send(revoke(question?["target"]?.string?.string ?? "").line)

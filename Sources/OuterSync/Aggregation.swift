@@ -53,6 +53,8 @@ package struct Aggregation {
     private let contributed: PayloadDescription
     private let resultCodec: Codec
     private let rule: OuterRule
+    /// Where contributors choose their codecs: among which, and the most bytes that this makes.
+    private let choice: (encoding: PayloadEncoding, byteCountMax: Int)?
     private var scratch: [Float] = []
 
     /// Prepares to average contributions against one base.
@@ -65,8 +67,27 @@ package struct Aggregation {
         self.fragment = fragment
         self.rule = rule
         self.resultCodec = resultCodec ?? codec
+        choice = nil
         contributed = PayloadDescription(
             kind: .contribution, charterCodec: codec, fragment: fragment, base: base, tiles: tiles)
+    }
+
+    /// Prepares to average contributions whose makers chose each tile's codec from the charter's ladder.
+    ///
+    /// - Parameter resultCodec: encodes the mean.
+    package init(
+        fragment: FragmentLayout.Fragment, encoding: PayloadEncoding, resultCodec: Codec, base: Digest,
+        tiles: [TileIndex], rule: OuterRule
+    ) {
+        self.fragment = fragment
+        self.rule = rule
+        self.resultCodec = resultCodec
+        contributed = PayloadDescription(
+            kind: .contribution, charterCodec: encoding.contribution, fragment: fragment, base: base, tiles: tiles)
+        let known = fragment.tiles(at: tiles) ?? []
+        choice =
+            encoding.ladder.isEmpty
+            ? nil : (encoding, fragment.rawContributionByteCountMax(encoding, tiles: known))
     }
 
     /// Checks, weighs and averages.
@@ -157,7 +178,7 @@ package struct Aggregation {
         guard contribution.share.contributes else { throw Refusal("its share is impossible: \(contribution.share)") }
         guard let bytes = contribution.bytes else { throw Refusal("its payload is not here") }
         do throws(PayloadError) {
-            let bundle = try PayloadBundle(decoding: bytes, expecting: contributed, of: fragment)
+            let bundle = try bundle(of: bytes)
             var magnitudes: [Float] = []
             var squares = 0.0
             for position in bundle.tiles.indices {
@@ -175,6 +196,20 @@ package struct Aggregation {
                 member: contribution.member, share: contribution.share, bundle: bundle, magnitudes: magnitudes,
                 normPerStep: squares.squareRoot() / Double(contribution.share.steps))
         } catch { throw Refusal(error.description) }
+    }
+
+    /// Unpacks a contribution, in the charter's one codec or in those that its maker chose.
+    private func bundle(of bytes: [UInt8]) throws(PayloadError) -> PayloadBundle {
+        guard let choice else { return try PayloadBundle(decoding: bytes, expecting: contributed, of: fragment) }
+        let bundle = try PayloadBundle(
+            decoding: bytes, expecting: contributed, of: fragment, byteCountMax: choice.byteCountMax
+        ) { $0 == .e3m0 || choice.encoding.contributionCodecs.contains($0) }
+        for (codec, tile) in zip(bundle.description.codecs, bundle.tiles)
+        where !choice.encoding.contributionCodecs.contains(where: { PayloadEncoding.codecs($0, for: [tile]) == [codec] }
+        ) {
+            throw .badCodec
+        }
+        return bundle
     }
 
     /// The factors that bring every norm per step down to at most `cap` times the upper median.

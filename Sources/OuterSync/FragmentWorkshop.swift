@@ -17,8 +17,14 @@ package final class FragmentWorkshop {
     private var heads: [FragmentHead]
     /// Heads that outer steps gave and that no commit has made final, by fragment and digest.
     private var candidates: [FragmentIndex: [Digest: FragmentHead]] = [:]
+    /// The payloads that made them.
+    private var candidatePayloads: [FragmentIndex: [Digest: [Digest]]] = [:]
     /// Live copies whose contribution is undecided.
     private var snapshots: [SnapshotKey: LiveCopy] = [:]
+    /// Per fragment what chooses its tiles' codecs, where the charter has a ladder.
+    private var tables: [FragmentIndex: CodecTables] = [:]
+    /// What this node's results have left over of their means.
+    private var ownerFeedback: [FragmentIndex: OwnerFeedback] = [:]
     /// What final commits have settled and no application has taken along yet.
     private var settled: [FragmentIndex: SettledResidual] = [:]
 
@@ -103,10 +109,10 @@ package final class FragmentWorkshop {
         }
         do throws(JobFailure) {
             switch job {
-            case .encodeContribution(_, let round, let assignment):
-                return .contributionEncoded(try encodeContribution(fragment, round, assignment))
-            case .aggregate(_, _, let tiles, let contributions):
-                return try aggregate(fragment, tiles, contributions)
+            case .encodeContribution(_, let round, let assignment, let room):
+                return try encodeContribution(fragment, round, assignment, room)
+            case .aggregate(_, _, let tiles, let contributions, let level):
+                return try aggregate(fragment, tiles, contributions, resultCodec: try resultCodec(level))
             case .checkContribution(_, let base, let contribution):
                 return .contributionChecked(refusal: try refusal(fragment, base, contribution))
             case .outerStep(_, let base, let step):
@@ -116,6 +122,7 @@ package final class FragmentWorkshop {
                 return .adopted
             case .discard(let index, let head):
                 candidates[index]?[head] = nil
+                candidatePayloads[index]?[head] = nil
                 return .discarded
             case .captureSnapshot(let index):
                 return .snapshotCaptured(try captureSnapshot(fragment, heads[index.value]))
@@ -136,9 +143,9 @@ extension Job {
     /// The fragment that the job is about.
     package var fragment: FragmentIndex {
         switch self {
-        case .encodeContribution(let fragment, _, _), .aggregate(let fragment, _, _, _),
-            .checkContribution(let fragment, _, _), .outerStep(let fragment, _, _),
-            .adopt(let fragment, _), .discard(let fragment, _), .captureSnapshot(let fragment),
+        case .encodeContribution(let fragment, _, _, _), .aggregate(let fragment, _, _, _, _),
+            .checkContribution(let fragment, _, _), .outerStep(let fragment, _, _), .adopt(let fragment, _),
+            .discard(let fragment, _), .captureSnapshot(let fragment),
             .installSnapshot(let fragment, _):
             fragment
         }
@@ -150,8 +157,9 @@ extension Job {
 extension FragmentWorkshop {
     /// Encodes base minus live, once per owner.
     private func encodeContribution(
-        _ fragment: FragmentLayout.Fragment, _ round: RoundIndex, _ assignment: [[TileIndex]]
-    ) throws(JobFailure) -> [BlobReference?] {
+        _ fragment: FragmentLayout.Fragment, _ round: RoundIndex, _ assignment: [[TileIndex]],
+        _ room: ContributionRoom
+    ) throws(JobFailure) -> JobResult {
         let head = heads[fragment.index.value]
         guard let copy = snapshots[SnapshotKey(fragment: fragment.index, round: round)] else {
             throw JobFailure("no live copy is kept for fragment \(fragment.index.value), round \(round.value)")
@@ -161,8 +169,9 @@ extension FragmentWorkshop {
         }
         // Once for all owners: a decay step and a difference of the whole fragment.
         let accumulated = encoding.feedback > 0 ? accumulate(head, copy) : []
+        let chosen = try chooseCodecs(fragment, round, assignment, room, accumulated)
         var references: [BlobReference?] = []
-        for tiles in assignment {
+        for (position, tiles) in assignment.enumerated() {
             guard !tiles.isEmpty else {
                 references.append(nil)
                 continue
@@ -171,7 +180,9 @@ extension FragmentWorkshop {
             var leftOver: SettledResidual?
             do throws(PayloadError) {
                 if encoding.feedback > 0 {
-                    (bytes, leftOver) = try encodeWithFeedback(accumulated, head.digest, tiles, fragment)
+                    (bytes, leftOver) = try encodeWithFeedback(
+                        accumulated, head.digest, tiles, fragment,
+                        codecs: chosen.isEmpty ? nil : chosen[position]?.codecs)
                 } else {
                     bytes = try OuterSync.encodeContribution(
                         head: head, live: copy.live, tiles: tiles, of: fragment, codec: encoding.contribution)
@@ -181,7 +192,26 @@ extension FragmentWorkshop {
             snapshots[SnapshotKey(fragment: fragment.index, round: round)]?.leftOver[reference.digest] = leftOver
             references.append(reference)
         }
-        return references
+        return .contributionEncoded(references, tables: chosen)
+    }
+
+    /// Per owner the codecs of its tiles; empty where the charter has no ladder.
+    private func chooseCodecs(
+        _ fragment: FragmentLayout.Fragment, _ round: RoundIndex, _ assignment: [[TileIndex]],
+        _ room: ContributionRoom, _ accumulated: [Float]
+    ) throws(JobFailure) -> [CodecTable?] {
+        guard !encoding.ladder.isEmpty, encoding.feedback > 0 else { return [] }
+        do throws(AllotmentError) {
+            return try tables[fragment.index, default: CodecTables(fragment, encoding)].choose(
+                for: assignment, room: room, round: round, values: accumulated)
+        } catch { throw JobFailure("no codecs can be chosen: \(error)") }
+    }
+
+    /// The codec of a round's results.
+    private func resultCodec(_ level: Int) throws(JobFailure) -> Codec {
+        let codecs = encoding.resultCodecs
+        guard codecs.indices.contains(level) else { throw JobFailure("results have no level \(level)") }
+        return codecs[level]
     }
 
     /// The outer gradient with what is added of the residual.
@@ -193,15 +223,16 @@ extension FragmentWorkshop {
 
     /// One owner's payload under error feedback, and what it leaves over.
     private func encodeWithFeedback(
-        _ accumulated: [Float], _ base: Digest, _ tiles: [TileIndex], _ fragment: FragmentLayout.Fragment
+        _ accumulated: [Float], _ base: Digest, _ tiles: [TileIndex], _ fragment: FragmentLayout.Fragment,
+        codecs: [Codec]?
     ) throws(PayloadError) -> (bytes: [UInt8], leftOver: SettledResidual) {
-        let bytes = try OuterSync.encodeContribution(
-            accumulated, base: base, tiles: tiles, of: fragment, codec: encoding.contribution)
-        let bundle = try PayloadBundle(
-            decoding: bytes,
-            expecting: PayloadDescription(
-                kind: .contribution, charterCodec: encoding.contribution, fragment: fragment, base: base,
-                tiles: tiles), of: fragment)
+        var description = PayloadDescription(
+            kind: .contribution, charterCodec: encoding.contribution, fragment: fragment, base: base, tiles: tiles)
+        if let codecs { description.codecs = codecs }
+        let bytes = try PayloadBundle.encode(description, of: fragment) { tile, output in
+            _ = output.update(fromContentsOf: accumulated[tile.range])
+        }
+        let bundle = try PayloadBundle(decoding: bytes, expecting: description, of: fragment)
         var leftOver = SettledResidual()
         var scratch: [Float] = []
         for (position, tile) in tiles.enumerated() {
@@ -215,24 +246,37 @@ extension FragmentWorkshop {
 
     /// Averages what has arrived and encodes the mean.
     private func aggregate(
-        _ fragment: FragmentLayout.Fragment, _ tiles: [TileIndex], _ references: [ContributionReference]
+        _ fragment: FragmentLayout.Fragment, _ tiles: [TileIndex], _ references: [ContributionReference],
+        resultCodec: Codec
     ) throws(JobFailure) -> JobResult {
         var aggregation = Aggregation(
-            fragment: fragment, codec: encoding.contribution, resultCodec: encoding.result,
+            fragment: fragment, encoding: encoding, resultCodec: resultCodec,
             base: heads[fragment.index.value].digest, tiles: tiles, rule: rule)
         let contributions = references.map { reference in
             Aggregation.Contribution(
                 member: reference.member, share: reference.share, bytes: blobs.read(reference.blob.digest))
         }
+        let keepsResidual = !encoding.ladder.isEmpty && encoding.feedback > 0
+        var feedback = ownerFeedback[fragment.index] ?? OwnerFeedback(fragment, decay: encoding.feedback)
         let outcome: Aggregation.Outcome
         do throws(PayloadError) {
-            outcome = try aggregation.run(contributions)
+            outcome = try aggregation.run(contributions, adding: keepsResidual ? feedback.added : [])
         } catch { throw JobFailure(error.description) }
         guard let result = outcome.result else {
             let reasons = outcome.refused.map { "member \($0.member): \($0.reason)" }
             throw JobFailure("no contribution can be averaged: " + reasons.joined(separator: "; "))
         }
-        return .aggregated(blob: try store(result), members: outcome.members, refused: outcome.refused)
+        let reference = try store(result)
+        if keepsResidual {
+            let description = PayloadDescription(
+                kind: .result, charterCodec: resultCodec, fragment: fragment, base: heads[fragment.index.value].digest,
+                tiles: tiles)
+            do throws(PayloadError) {
+                try feedback.encoded(outcome.encoded, as: result, description, of: fragment, reference.digest)
+            } catch { throw JobFailure(error.description) }
+            ownerFeedback[fragment.index] = feedback
+        }
+        return .aggregated(blob: reference, members: outcome.members, refused: outcome.refused)
     }
 
     /// Why a contribution for all tiles cannot be averaged; nil: it can.
@@ -267,10 +311,11 @@ extension FragmentWorkshop {
         guard head.digest == base else {
             throw JobFailure("the step starts from head \(base.short), the current one is \(head.digest.short)")
         }
+        let codec = step.kind == .result ? try resultCodec(step.resultLevel) : encoding.contribution
         do throws(FragmentHead.StepError) {
-            let codec = step.kind == .result ? encoding.result : encoding.contribution
             let next = try head.advanced(by: step, rule: rule, codec: codec, fragment: fragment) { blobs.read($0) }
             candidates[fragment.index, default: [:]][next.digest] = next
+            candidatePayloads[fragment.index, default: [:]][next.digest] = step.payloads.map(\.blob.digest)
             return next.digest
         } catch { throw JobFailure(error.description) }
     }
@@ -281,7 +326,9 @@ extension FragmentWorkshop {
         guard let next = candidates[fragment.index]?[digest] else {
             throw JobFailure("head \(digest.short) is no candidate of fragment \(fragment.index.value)")
         }
+        let payloads = candidatePayloads[fragment.index]?[digest] ?? []
         try makeCurrent(next, fragment)
+        ownerFeedback[fragment.index]?.settle(payloads, of: fragment)
     }
 
     /// Writes every tile of the current head as a blob.
@@ -326,6 +373,7 @@ extension FragmentWorkshop {
         } catch { throw JobFailure(error.reason) }
         heads[fragment.index.value] = head
         candidates[fragment.index] = nil
+        candidatePayloads[fragment.index] = nil
     }
 }
 

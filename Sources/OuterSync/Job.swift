@@ -70,12 +70,17 @@ package struct OuterStepDescription: Hashable, Sendable {
     package var scalars: [UInt8]
     /// What the payloads are: results of owners for disjoint tiles, or single contributions for the same tiles, to be averaged.
     package var kind: PayloadDescription.Kind
+    /// Which of `PayloadEncoding.resultCodecs` results have.
+    package var resultLevel: Int
 
     /// Wraps the fields.
-    package init(payloads: [CommittedPayload], scalars: [UInt8], kind: PayloadDescription.Kind = .result) {
+    package init(
+        payloads: [CommittedPayload], scalars: [UInt8], kind: PayloadDescription.Kind = .result, resultLevel: Int = 0
+    ) {
         self.payloads = payloads
         self.scalars = scalars
         self.kind = kind
+        self.resultLevel = resultLevel
     }
 }
 
@@ -100,11 +105,16 @@ package struct SnapshotManifest: Hashable, Sendable {
 /// bytes that it names.
 package enum Job: Hashable, Sendable {
     /// Encode base head minus the snapshotted live value, once per owner.
-    /// `assignment[i]` lists the tiles of member i (empty lists give no blob).
-    case encodeContribution(fragment: FragmentIndex, round: RoundIndex, assignment: [[TileIndex]])
+    /// `assignment[i]` lists the tiles of member i (empty lists give no blob); `room` says what the links carry, where the
+    /// charter has a ladder.
+    case encodeContribution(
+        fragment: FragmentIndex, round: RoundIndex, assignment: [[TileIndex]],
+        room: ContributionRoom = ContributionRoom())
     /// Check and average contributions for some tiles, and encode the mean once.
+    /// The mean has the codec at `resultLevel` of `PayloadEncoding.resultCodecs`.
     case aggregate(
-        fragment: FragmentIndex, round: RoundIndex, tiles: [TileIndex], contributions: [ContributionReference])
+        fragment: FragmentIndex, round: RoundIndex, tiles: [TileIndex], contributions: [ContributionReference],
+        resultLevel: Int = 0)
     /// Look whether a contribution for all tiles can be averaged: it decodes, and its values and share are possible ones.
     case checkContribution(fragment: FragmentIndex, base: Digest, contribution: ContributionReference)
     /// Compute the head that follows `base` and keep it as a candidate until `adopt` or `discard`.
@@ -121,8 +131,9 @@ package enum Job: Hashable, Sendable {
 
 /// What came of a `Job`.
 package enum JobResult: Hashable, Sendable {
-    /// The blobs, per owner as in the assignment; nil where the assignment was empty.
-    case contributionEncoded([BlobReference?])
+    /// The blobs, per owner as in the assignment, nil where the assignment was empty; and the tables by which they were
+    /// encoded, empty where the charter has no ladder.
+    case contributionEncoded([BlobReference?], tables: [CodecTable?] = [])
     /// The encoded mean, the members in it, and those refused with the reason.
     case aggregated(blob: BlobReference, members: [Int], refused: [RefusedContribution])
     /// The contribution can be averaged (nil), or why not.

@@ -148,7 +148,14 @@ package struct PayloadBundle: Sendable {
     ) throws(PayloadError) {
         guard let tiles = fragment.tiles(at: description.tiles) else { throw .badTiles }
         do throws(EntropyError) {
-            raw = try EntropyStage.unpack(packed, rawByteCountMax: byteCountMax)
+            // The header stands before the first index, so it is whole in what the gaps leave.
+            raw = try EntropyStage.unpack(packed, rawByteCountMax: byteCountMax) { rest in
+                var named = description
+                guard let codecs = description.codecs(in: rest) else { return nil }
+                named.codecs = codecs
+                let (offsets, byteCount) = Self.places(of: tiles, named)
+                return (Self.indexSections(of: tiles, named, offsets), byteCount)
+            }
         } catch { throw .entropy(error) }
         guard let codecs = description.codecs(in: raw), codecs.allSatisfy(isAllowed) else { throw .badCodec }
         var chosen = description
@@ -202,11 +209,24 @@ package struct PayloadBundle: Sendable {
 extension FragmentLayout.Fragment {
     /// The most bytes that a packed payload with all tiles of the fragment can have.
     package func payloadByteCountMax(_ encoding: PayloadEncoding) -> Int {
-        1 + max(byteCount(encoding.contribution), byteCount(encoding.result))
+        let byteCount = max(byteCount(encoding.contribution), byteCount(encoding.result))
+        guard !encoding.ladder.isEmpty else { return 1 + byteCount }
+        let results = encoding.resultCodecs.map { self.byteCount($0) }
+        return 1 + max(byteCount, results.max() ?? 0, rawContributionByteCountMax(encoding, tiles: tiles))
+    }
+
+    /// The most bytes of an unpacked contribution with some tiles, of which each has one of the charter's codecs.
+    package func rawContributionByteCountMax(_ encoding: PayloadEncoding, tiles: [FragmentLayout.Tile]) -> Int {
+        var byteCount = PayloadDescription.headerByteCount(tileCount: tiles.count, isMixed: true)
+        let sizes = encoding.contributionCodecs.map { codec in
+            zip(PayloadEncoding.codecs(codec, for: tiles), tiles).map { $0.byteCount(of: $1.shape) }
+        }
+        for index in tiles.indices { byteCount += sizes.map { $0[index] }.max() ?? 0 }
+        return byteCount
     }
 
     /// The exact unpacked size of a payload with all tiles, header included, in a codec of the charter.
-    private func byteCount(_ codec: Codec) -> Int {
+    package func byteCount(_ codec: Codec) -> Int {
         let codecs = PayloadEncoding.codecs(codec, for: tiles)
         let header = PayloadDescription.headerByteCount(tileCount: tiles.count, isMixed: Set(codecs).count > 1)
         return zip(codecs, tiles).reduce(header) { $0 + $1.0.byteCount(of: $1.1.shape) }

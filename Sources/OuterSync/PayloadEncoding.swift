@@ -10,22 +10,42 @@ package struct PayloadEncoding: Hashable, Sendable {
     package var feedback: Float
     /// Whether what encoding has left over stays in the contributors' live values, instead of apart.
     package var residualStaysLive: Bool
+    /// What may take the place of the two where a link is slow, each coarser than the one before; empty: nothing.
+    package var ladder: [Codec]
 
     /// Tiles of fewer parameters are norms and the like: codecs for large tensors would spoil them, and in half precision
     /// they would be a seventh of a sparse message of the nano model.
     package static let smallTileLength = 1024
 
     /// Wraps the fields.
-    package init(contribution: Codec, result: Codec, feedback: Float = 0, residualStaysLive: Bool = false) {
+    package init(
+        contribution: Codec, result: Codec, feedback: Float = 0, residualStaysLive: Bool = false, ladder: [Codec] = []
+    ) {
         precondition(feedback >= 0 && feedback <= 1, "the charter has been checked")
         self.contribution = contribution
         self.result = result
         self.feedback = feedback
         self.residualStaysLive = residualStaysLive
+        self.ladder = ladder
     }
 
     /// One codec for both, without error feedback.
     package init(_ codec: Codec) { self.init(contribution: codec, result: codec) }
+
+    /// The codecs that a contribution's tiles may have, the finest first.
+    package var contributionCodecs: [Codec] { [contribution] + ladder }
+
+    /// The codecs that a round's results may have, the finest first; a round has one of them, its level.
+    ///
+    /// Owners that may have to send coarsely keep what they have not sent of a mean, and add it to the next one.
+    package var resultCodecs: [Codec] {
+        [result] + ladder.filter { Self.fullTileByteCount($0) < Self.fullTileByteCount(result) }
+    }
+
+    /// The bytes of a full tile, by which codecs are called finer and coarser.
+    package static func fullTileByteCount(_ codec: Codec) -> Int {
+        codec.byteCount(of: TileShape(count: FragmentLayout.tileLength, columns: Codec.blockLength))
+    }
 
     /// The codec of each tile where the charter names one for all: what keeps few values, few bits or few ranks leaves
     /// small tiles, and low rank tiles that are no matrix, to E3M0.

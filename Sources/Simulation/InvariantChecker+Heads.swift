@@ -9,12 +9,17 @@ extension InvariantChecker {
         _ job: Job, _ result: JobResult, _ node: SimulatedNode, _ nodes: [SimulatedNode]
     ) throws(InvariantViolation) {
         switch (job, result) {
-        case (.encodeContribution(let fragment, let round, _), .contributionEncoded(let blobs)):
+        case (.encodeContribution(let fragment, let round, _, _), .contributionEncoded(let blobs, let tables)):
+            let ladder = world.charter.encoding.ladder
+            for table in tables where table?.codecs.contains(where: ladder.contains) == true {
+                counters.coarseContributions += 1
+            }
             guard let copy = copies[CopyKey(node: node.number, fragment: fragment, round: round)] else {
                 throw InvariantViolation(.contract, node.number, "encodes a contribution without a copy")
             }
             for blob in blobs { if let blob { contributions[blob.digest] = copy } }
-        case (.aggregate(_, _, _, let references), .aggregated(let blob, let members, _)):
+        case (.aggregate(_, _, _, let references, let level), .aggregated(let blob, let members, _)):
+            if level > 0 { counters.coarseResults += 1 }
             results[blob.digest] = references.filter { members.contains($0.member) }
         case (.outerStep(let fragment, _, let step), .outerStepped(let head)):
             let key = HeadKey(fragment: fragment, head: head)

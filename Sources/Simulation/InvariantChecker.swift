@@ -28,6 +28,10 @@ package final class InvariantChecker {
         package var adoptions = 0
         /// Times that a live fragment was overwritten by a head.
         package var overwrites = 0
+        /// Payloads of contributions with a tile in a codec of the ladder.
+        package var coarseContributions = 0
+        /// Aggregates with a result codec of the ladder.
+        package var coarseResults = 0
     }
 
     /// A round's one decision.

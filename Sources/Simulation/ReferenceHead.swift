@@ -43,7 +43,7 @@ struct ReferenceHead: Sendable {
         by step: OuterStepDescription, base: Digest, of fragment: FragmentLayout.Fragment, rule: OuterRule,
         encoding: PayloadEncoding, payload: (Digest) -> [UInt8]?
     ) -> String? {
-        let codec = step.kind == .result ? encoding.result : encoding.contribution
+        let codec = step.kind == .result ? encoding.resultCodecs[step.resultLevel] : encoding.contribution
         var decoded: [[TileIndex: [Float]]] = []
         for committed in step.payloads {
             switch Self.decode(committed, base: base, of: fragment, codec: codec, payload: payload) {
@@ -100,7 +100,13 @@ struct ReferenceHead: Sendable {
         let isMixed = Set(codecs).count > 1
         let headerByteCount = 8 + 4 + 4 + 32 + 4 + (isMixed ? 8 : 4) * committed.tiles.count
         let byteCount = headerByteCount + valueByteCounts.reduce(0, +)
-        guard let raw = try? EntropyStage.unpack(packed, rawByteCount: byteCount) else {
+        var sections: [IndexSection] = []
+        var start = headerByteCount
+        for ((index, codec), count) in zip(zip(committed.tiles, codecs), valueByteCounts) {
+            sections += codec.indexSections(ofValues: fragment.tiles[index.value].count, at: start)
+            start += count
+        }
+        guard let raw = try? EntropyStage.unpack(packed, rawByteCount: byteCount, indexSections: sections) else {
             return .failure(Problem(text: "a payload does not unpack"))
         }
         guard Array(raw[16..<48]) == base.bytes else {

@@ -30,10 +30,31 @@ extension Scenario {
         self.init(
             seed: seed, nodes: Self.nodes(count: nodeCount, faultsEnd: faultsEnd, using: &generator), model: model,
             faults: [], faultsEnd: faultsEnd, roundsAfterFaults: 2, recoveryTimeMax: .seconds(600))
+        // Half of the small swarms with error feedback have a ladder of codecs, and links of all kinds.
+        if nodeCount < 16, model.encoding.feedback > 0, seed % 8 < 4 { negotiate() }
         let stepsPerSecond = nodes.map { 1 / $0.stepDuration.inSeconds }.reduce(0, +)
         let activeSeconds = faultsEnd.inSeconds * (seed % 3 == 0 ? generator.draw(0.4...1.0) : 1000)
         self.model.tokenBudget = UInt64(stepsPerSecond * activeSeconds) * model.tokensPerStep
         faults = Self.faults(nodes: nodes, faultsEnd: faultsEnd, using: &generator)
+    }
+
+    /// Gives the scenario a ladder, tiles that are large enough for it, and links of which some are too slow for the
+    /// charter's own codecs. Drawn apart, so that nothing else of the seed's scenario changes.
+    package mutating func negotiate() {
+        var generator = SeededGenerator(seed: seed, stream: 5)
+        let coarser: [Codec] = [.statistical(bits: 2), .topK(kept: 256), .topK(kept: 64)]
+        let size = PayloadEncoding.fullTileByteCount(model.encoding.contribution)
+        model.encoding.ladder = coarser.filter { PayloadEncoding.fullTileByteCount($0) < size }
+        model.tensorParameters = 1_100...2_500
+        for index in model.fragmentParameterCounts.indices {
+            model.fragmentParameterCounts[index] = generator.draw(4_000...9_000)
+        }
+        for index in nodes.indices {
+            let isSlow = generator.chance(0.3)
+            nodes[index].access.uplinkBytesPerSecond = isSlow ? generator.draw(1.6e3...5e3) : generator.draw(2e4...5e5)
+            nodes[index].access.downlinkBytesPerSecond =
+                isSlow ? generator.draw(1.6e3...5e3) : generator.draw(2e4...5e5)
+        }
     }
 
     /// How payloads are encoded, by turns.

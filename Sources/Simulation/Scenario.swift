@@ -80,6 +80,8 @@ package struct ModelDescription: Hashable, Sendable {
     package var encoding = PayloadEncoding(.e3m0)
     /// Most members of a round whose contributions everybody averages; 0: never.
     package var gatherMembersMax = 0
+    /// Parameters of each tensor; every tensor is one tile.
+    package var tensorParameters = 30...300
 
     /// Wraps the fields.
     package init(

@@ -50,9 +50,11 @@ package struct SimulatedWorld: Sendable {
         }
         shapes = layout.fragments.map { fragment in
             let longest = fragment.tiles.map(\.count).max() ?? 0
+            let encoding = scenario.model.encoding
             return FragmentShape(
                 tileCount: fragment.tiles.count, payloadBytesMax: 4096 + 8 * fragment.parameterCount,
-                snapshotTileBytesMax: 64 + 8 * longest)
+                snapshotTileBytesMax: 64 + 8 * longest,
+                resultBytes: encoding.ladder.isEmpty ? [] : encoding.resultCodecs.map { fragment.byteCount($0) })
         }
         var charter = Self.charter(of: scenario.model, founder: identities[0].peerID, seed: scenario.seed)
         charter.gatherMembersMax = scenario.model.gatherMembersMax
@@ -75,7 +77,7 @@ package struct SimulatedWorld: Sendable {
         for (index, parameterCount) in model.fragmentParameterCounts.enumerated() {
             var rest = parameterCount
             while rest > 0 {
-                let count = min(rest, generator.draw(30...300))
+                let count = min(rest, generator.draw(model.tensorParameters))
                 tensors.append(
                     TensorDescription(
                         name: "fragment\(index).\(tensors.count)", shape: [count], block: index == last ? nil : index))

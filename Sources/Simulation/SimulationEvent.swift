@@ -11,6 +11,8 @@ enum SimulationEvent {
     case input(Life, NodeCore.Input)
     /// A control message arrives.
     case message(Path, ConnectionID, bytes: [UInt8], summary: String)
+    /// A message about a link arrives.
+    case linkMessage(Path, ConnectionID, bytes: [UInt8])
     /// A dial's handshakes are through.
     case dialed(Path)
     /// The node at the path's start learns that its connection to the end is gone.

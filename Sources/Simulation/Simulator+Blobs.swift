@@ -107,6 +107,9 @@ extension Simulator {
     func blobArrived(_ transfer: BlobTransfer, _ bytes: [UInt8]) throws(InvariantViolation) {
         guard running(transfer.asker) != nil, isAlive(transfer, leg: transfer.path.reversed) else { return }
         try advanceFetcher(transfer.asker) { $0.received(transfer.id, bytes, at: now) }
+        for (giver, record) in running(transfer.asker)?.fetcher.takeTransfers() ?? [] {
+            try feed(transfer.asker, .transferred(from: giver, record))
+        }
     }
 
     func blobFailed(_ transfer: BlobTransfer, _ failure: BlobFetcher.Failure) throws(InvariantViolation) {

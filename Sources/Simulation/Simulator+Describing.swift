@@ -19,6 +19,7 @@ extension Simulator {
             "snapshot f\(fragment.value) r\(round.value) at step \(progress?.steps ?? 0)"
         case .applied(let fragment, let round, _): "applied f\(fragment.value) r\(round.value)"
         case .timerFired(let timer): "timer \(timer)"
+        case .linkReceived, .transferred, .roundTrip: nil
         case .stopping: "stopping"
         }
     }
@@ -26,9 +27,9 @@ extension Simulator {
     static func describe(_ job: Job) -> String {
         let fragment = "f\(job.fragment.value)"
         return switch job {
-        case .encodeContribution(_, let round, _): "encode \(fragment) r\(round.value)"
-        case .aggregate(_, let round, let tiles, let contributions):
-            "aggregate \(fragment) r\(round.value) \(tiles.count) tiles of \(contributions.count)"
+        case .encodeContribution(_, let round, _, _): "encode \(fragment) r\(round.value)"
+        case .aggregate(_, let round, let tiles, let contributions, let level):
+            "aggregate \(fragment) r\(round.value) \(tiles.count) tiles of \(contributions.count), level \(level)"
         case .checkContribution(_, _, let contribution): "check \(fragment) \(contribution.blob.digest.short)"
         case .outerStep(_, let base, let step):
             "step \(fragment) from \(base.short) with \(step.payloads.count) payloads"
@@ -41,7 +42,7 @@ extension Simulator {
 
     static func describe(_ result: JobResult) -> String {
         switch result {
-        case .contributionEncoded(let blobs): blobs.map { $0?.digest.short ?? "-" }.joined(separator: " ")
+        case .contributionEncoded(let blobs, _): blobs.map { $0?.digest.short ?? "-" }.joined(separator: " ")
         case .aggregated(let blob, let members, let refused):
             "\(blob.digest.short) of \(members)\(refused.isEmpty ? "" : ", refused \(refused.map(\.member))")"
         case .contributionChecked(let refusal): refusal ?? "fit"

@@ -29,6 +29,7 @@ extension Simulator {
         let node = nodes[life.node.value]
         switch output {
         case .send(let peer, let message): try send(message, to: world.node(peer).map { [$0] } ?? [], from: node)
+        case .sendLink(let peer, let message): try sendLink(message, to: peer, from: node)
         case .publish(let message): try publish(message, from: node)
         case .dial(let peer, let addresses): dial(peer, addresses, from: node)
         case .disconnect(let peer, let reason): try drop(peer, reason, by: node)

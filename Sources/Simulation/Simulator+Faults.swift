@@ -129,10 +129,18 @@ extension Simulator {
         return NodeCore.Configuration(
             identity: node.identity, charter: world.charter, swarmID: world.swarmID, incarnation: node.incarnation,
             listenAddresses: [node.address], bootstrap: bootstrap, fragments: world.shapes,
-            rateClass: UInt32(1 + node.number.value % 5),
+            rateClass: UInt32(1 + node.number.value % 5), rateLimits: rateLimits(of: node),
             seed: scenario.seed &+ 7919 &* UInt64(node.number.value)
                 &+ node.incarnation,
             credential: scenario.invites?.shown[node.number.value].map { world.credentials[$0] })
+    }
+
+    /// Every other owner of a swarm with a ladder has told its node what the line can do; the rest is measured.
+    private func rateLimits(of node: SimulatedNode) -> LinkRates {
+        guard !world.charter.encoding.ladder.isEmpty, node.number.value % 2 == 1 else { return LinkRates() }
+        func kilobits(_ rate: Double) -> UInt32 { UInt32(min(max(rate * 8 / 1_000, 1), 1e8)) }
+        let access = node.description.access
+        return LinkRates(up: kilobits(access.uplinkBytesPerSecond), down: kilobits(access.downlinkBytesPerSecond))
     }
 
     private func recovered(

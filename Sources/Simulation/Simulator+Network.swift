@@ -35,6 +35,8 @@ extension Simulator {
     private func tellConnected(_ node: SimulatedNode, _ peer: SimulatedNode) throws(InvariantViolation) {
         node.running?.connectedPeers.insert(peer.number)
         try feed(node.life, .connected(peer.identity.peerID, addresses: [peer.address]))
+        let path = Path(from: node.number, to: peer.number)
+        try feed(node.life, .roundTrip(peer.identity.peerID, network.roundTrip(over: path)))
         try advanceFetcher(node.life) { $0.connected(peer.identity.peerID, at: now) }
     }
 
@@ -119,6 +121,24 @@ extension Simulator {
             self.crash(node)
             queue.schedule(.start(node.number), after: crash.downtime)
         }
+    }
+
+    func sendLink(_ message: [UInt8], to peer: PeerID, from node: SimulatedNode) throws(InvariantViolation) {
+        guard message.count <= Limits.linkMessageBytesMax else {
+            throw InvariantViolation(.contract, node.number, "a link message of \(message.count) bytes is too large")
+        }
+        guard let target = world.node(peer) else { return }
+        let path = Path(from: node.number, to: target)
+        guard let connection = network.connection(over: path),
+            let arrival = network.arrival(ofLinkMessage: message.count, over: path, at: now)
+        else { return }
+        queue.schedule(.linkMessage(path, connection, bytes: message), at: arrival)
+    }
+
+    func deliverLink(_ path: Path, _ connection: ConnectionID, _ bytes: [UInt8]) throws(InvariantViolation) {
+        let node = nodes[path.to.value]
+        guard network.connection(over: path) == connection, network.isOpen(path), node.running != nil else { return }
+        try feed(node.life, .linkReceived(from: world.identities[path.from.value].peerID, message: bytes))
     }
 
     func deliver(

@@ -151,6 +151,7 @@ package final class Simulator {
         case .input(let life, let input): try feed(life, input)
         case .message(let path, let connection, let bytes, let summary):
             try deliver(path, connection, bytes, summary)
+        case .linkMessage(let path, let connection, let bytes): try deliverLink(path, connection, bytes)
         case .dialed(let path): try dialed(path)
         case .connectionGone(let path, let life, let connection): try connectionGone(path, life, connection)
         case .cutTimeout(let path, let connection): try cutTimeout(path, connection)
@@ -209,7 +210,8 @@ extension SimulationReport: CustomStringConvertible {
         \(waivedFragments > 0 ? ", \(waivedFragments) fragments without a quorum" : ""), \
         crashes \(counters.crashes), later attempts \(counters.laterAttempts), re-proposed \(counters.reproposals), \
         absent tiles \(counters.absentTiles), installs \(counters.installs), overwrites \(counters.overwrites), \
-        contributions \(counters.contributions), left out \(counters.leftOut), trace \(traceDigest.short)
+        contributions \(counters.contributions), left out \(counters.leftOut), coarse \(counters.coarseContributions) up \
+        \(counters.coarseResults) down, trace \(traceDigest.short)
         """
     }
 }

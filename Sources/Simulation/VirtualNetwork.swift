@@ -37,11 +37,17 @@ package struct NetworkAccess: Hashable, Sendable {
     package var jitter: Duration
     /// Upload rate; bulk transfers queue for it.
     package var uplinkBytesPerSecond: Double
+    /// Download rate; bulk transfers queue for it too.
+    package var downlinkBytesPerSecond: Double
     /// The share of control messages that vanish (a full gossip queue, say).
     package var lossProbability: Double
 
-    /// Wraps the four.
-    package init(delay: Duration, jitter: Duration, uplinkBytesPerSecond: Double, lossProbability: Double) {
+    /// Wraps the fields.
+    package init(
+        delay: Duration, jitter: Duration, uplinkBytesPerSecond: Double, lossProbability: Double,
+        downlinkBytesPerSecond: Double = .infinity
+    ) {
+        self.downlinkBytesPerSecond = downlinkBytesPerSecond
         self.delay = delay
         self.jitter = jitter
         self.uplinkBytesPerSecond = uplinkBytesPerSecond
@@ -69,12 +75,15 @@ package struct VirtualNetwork {
     private struct Lane: Hashable {
         var path: Path
         var isGossip: Bool
+        var isOfLinks = false
     }
 
     /// Per stream of a live connection the arrival of the message sent last.
     private var lastArrival: [Lane: Moment] = [:]
     /// Per node the moment at which its uplink is free again.
     private var uplinkFree: [Moment]
+    /// The same of its downlink.
+    private var downlinkFree: [Moment]
     /// Multiplies every node's loss; zero once faults stop.
     package var lossFactor = 1.0
 
@@ -83,6 +92,7 @@ package struct VirtualNetwork {
         self.access = access
         self.generator = generator
         uplinkFree = Array(repeating: .zero, count: access.count)
+        downlinkFree = uplinkFree
     }
 
     /// Adds to the paths that swallow everything.
@@ -108,6 +118,7 @@ package struct VirtualNetwork {
         for direction in [path, path.reversed] {
             connections[direction] = ConnectionID(value: connectionCount)
             for isGossip in [false, true] { lastArrival[Lane(path: direction, isGossip: isGossip)] = nil }
+            lastArrival[Lane(path: direction, isGossip: false, isOfLinks: true)] = nil
         }
         return ConnectionID(value: connectionCount)
     }
@@ -140,14 +151,38 @@ package struct VirtualNetwork {
         return arrival
     }
 
-    /// When the last byte of a bulk transfer that starts now arrives: it queues for the sender's uplink.
+    /// When a message about the link itself arrives; they keep their order among themselves. Nil: the path is cut.
+    package mutating func arrival(ofLinkMessage byteCount: Int, over path: Path, at now: Moment) -> Moment? {
+        guard isOpen(path) else { return nil }
+        let lane = Lane(path: path, isGossip: false, isOfLinks: true)
+        let seconds = Double(byteCount) / access[path.from.value].uplinkBytesPerSecond
+        let arrival = max(now + roundTrip(over: path) / 2 + .seconds(seconds), lastArrival[lane] ?? .zero)
+        lastArrival[lane] = arrival
+        return arrival
+    }
+
+    /// A ping and its answer, without jitter.
+    package func roundTrip(over path: Path) -> Duration {
+        (access[path.from.value].delay + access[path.to.value].delay) * 2
+    }
+
+    /// When the last byte of a bulk transfer that starts now arrives: it queues for the sender's uplink, and for the
+    /// receiver's downlink.
     package mutating func arrival(ofBulk byteCount: Int, over path: Path, at now: Moment) -> Moment {
         let start = max(now, uplinkFree[path.from.value])
-        let end = start + .seconds(Double(byteCount) / access[path.from.value].uplinkBytesPerSecond)
+        var end = start + .seconds(Double(byteCount) / access[path.from.value].uplinkBytesPerSecond)
         uplinkFree[path.from.value] = end
+        let rate = access[path.to.value].downlinkBytesPerSecond
+        if rate.isFinite {
+            end = max(end, max(start, downlinkFree[path.to.value]) + .seconds(Double(byteCount) / rate))
+            downlinkFree[path.to.value] = end
+        }
         return end + latency(over: path)
     }
 
     /// A crash empties the node's send queue.
-    package mutating func clearUplink(of node: NodeNumber) { uplinkFree[node.value] = .zero }
+    package mutating func clearUplink(of node: NodeNumber) {
+        uplinkFree[node.value] = .zero
+        downlinkFree[node.value] = .zero
+    }
 }

@@ -14,8 +14,12 @@ package struct Limits: Hashable, Sendable {
     package static let attemptsMax: UInt32 = 1 << 20
     /// Tokens or steps that one share may claim; sums of shares of one round cannot overflow.
     package static let shareMax: UInt64 = 1 << 48
-    /// Highest rate class; a class is a weight for owning tiles.
+    /// Highest rate class; classes are steps of a factor of two in a member's measured rate.
     package static let rateClassMax: UInt32 = 16
+    /// Codecs in a charter's ladder.
+    package static let ladderMax = 8
+    /// Highest rate that a join may name: 100 Gbit/s.
+    package static let kilobitsMax: UInt32 = 100_000_000
     /// Peers remembered; at the limit unknown ones that are not connected are ignored.
     package static let membersMax = 1_024
     /// Peers that the core asks to be connected to; beyond, it dials nobody.
@@ -54,6 +58,13 @@ package struct Limits: Hashable, Sendable {
     /// Finals that wait for their predecessor; a page request closes the gap instead.
     package static let durationSamplesMax = 16
 
+    /// Largest message on `/atoll/link/1.0.0`; a table of 1,600 tiles that all differ fits.
+    package static let linkMessageBytesMax = 32 << 10
+    /// Messages on one link at once, beside two per fragment; then one per second.
+    package static let linkMessagesBurst = 32
+
+    /// Between two reports of what was measured of a link, if it has changed.
+    package var linkReportInterval: Duration = .seconds(5)
     /// How long a connected peer may take to present itself where not everybody is let in.
     package var presentationTimeout: Duration = .seconds(30)
     /// Before a peer that has refused this node is dialed again.

@@ -78,6 +78,7 @@ import Transport
             var isFetched: Bool?
             for await event in events {
                 switch event {
+                case .transferred: continue
                 case .fetched: isFetched = true
                 case .failed, .misnamed: isFetched = false
                 case .lied: Issue.record("called an honest giver a liar")

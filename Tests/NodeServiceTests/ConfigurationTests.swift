@@ -1,4 +1,6 @@
+import Compression
 import LanguageModel
+import OuterSync
 import PeerNet
 import Swarm
 import Testing
@@ -75,6 +77,46 @@ import Testing
         }
         #expect(throws: YAMLProblem.self) { try SwarmSpecification.parse("model: huge", name: "spec.yaml") }
         #expect(throws: YAMLProblem.self) { try SwarmSpecification.parse("token_budged: 3", name: "spec.yaml") }
+    }
+
+    @Test func `a specification says whether and among what members choose codecs`() throws {
+        func ladder(_ sync: String) throws -> [Codec] {
+            try SwarmSpecification.parse("sync: {\(sync)}", name: "spec.yaml").encoding.ladder
+        }
+        let standard: [Codec] = [.statistical(bits: 2), .topK(kept: 256), .topK(kept: 64)]
+        #expect(try ladder("overlap_steps: 2") == [])
+        #expect(try ladder("feedback: 1") == standard)
+        #expect(try ladder("feedback: 1, negotiate: false") == [])
+        #expect(try ladder("feedback: 1, codec: statistical:2") == Array(standard.dropFirst()))
+        #expect(try ladder("feedback: 1, codecs: [\"topk:128\"]") == [.topK(kept: 128)])
+        for (sync, words) in [
+            ("negotiate: true", "needs 'feedback'"), ("negotiate: maybe", "true or false"),
+            ("codecs: [e3m0]", "needs 'negotiate: true'"), ("feedback: 1, codecs: [zip]", "'zip'"),
+        ] {
+            let problem = #expect(throws: YAMLProblem.self) { try ladder(sync) }
+            #expect(problem?.description.contains(words) == true, "\(problem?.description ?? "")")
+        }
+        var specification = SwarmSpecification()
+        specification.model = .micro
+        specification.encoding = PayloadEncoding(
+            contribution: .uniform(bits: 4), result: .e3m0, feedback: 0.5, ladder: [.topK(kept: 32)])
+        #expect(
+            try SwarmSpecification.parse(specification.yaml(modelName: "micro"), name: "spec.yaml") == specification)
+    }
+
+    @Test func `a list of links reads back what it wrote`() throws {
+        let peer = try PeerID(Self.peer)
+        let statuses = [
+            LinkStatus(
+                peer: peer, sentKilobits: 5_100, receivedKilobits: 0, roundTrip: .milliseconds(12),
+                table: .init(version: 3, codecs: [.e3m0, .float16]),
+                theirTable: .init(version: 1, codecs: [.e3m0, .topK(kept: 64)]), round: RoundIndex(7),
+                predictedBytes: 70_000, realBytes: 65_432)
+        ]
+        let report = LinkTableReport(statuses)
+        #expect(LinkTableReport(json: report.json)?.links == report.links)
+        #expect(report.links[0].table == "3 e3m0" && report.links[0].theirTable == "1 mixed")
+        #expect(report.text.contains("5.1 Mbit/s") && report.text.contains("12.0 ms"))
     }
 
     @Test func `domain options add up by name and bad ones are refused`() throws {

@@ -213,7 +213,7 @@ import Testing
             node.workshop.keepSnapshot(fragment, RoundIndex(round), live: live, residual: residual)
             let encoded = node.workshop.run(
                 .encodeContribution(fragment: fragment, round: RoundIndex(round), assignment: [tiles]))
-            guard case .contributionEncoded(let blobs) = encoded, let blob = blobs.first ?? nil else {
+            guard case .contributionEncoded(let blobs, _) = encoded, let blob = blobs.first ?? nil else {
                 throw UnexpectedResult(result: encoded)
             }
             let share = TrainingShare(tokens: 8, steps: 8)

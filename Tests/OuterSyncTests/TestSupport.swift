@@ -98,7 +98,7 @@ func runRound(
     for (member, node) in nodes.enumerated() {
         node.workshop.keepSnapshot(fragment, round, live: live[member])
         let result = node.workshop.run(.encodeContribution(fragment: fragment, round: round, assignment: assignment))
-        guard case .contributionEncoded(let blobs) = result else { throw UnexpectedResult(result: result) }
+        guard case .contributionEncoded(let blobs, _) = result else { throw UnexpectedResult(result: result) }
         for (owner, blob) in blobs.enumerated() {
             guard let blob else { continue }
             nodes[owner].store.blobs[blob.digest] = node.store.blobs[blob.digest]

@@ -131,6 +131,8 @@ struct CharterTests {
     @Test func aSealedCharterOpensToTheSameFields() throws {
         var charter = testCharter(founder: founder.peerID)
         charter.heldOut = Digest(hashing: [3])
+        charter.encoding.feedback = 0.9
+        charter.encoding.ladder = [.statistical(bits: 2), .topK(kept: 64)]
         let bytes = try charter.sealed(by: founder)
         #expect(try Charter.opened(bytes) == charter)
         #expect(Charter.swarmID(ofSealed: bytes) == Digest(hashing: bytes))
@@ -159,6 +161,22 @@ struct CharterTests {
             { $0.inner.beta2 = 1 }, { $0.outer.learningRate = 0 }, { $0.outer.momentum = 1 },
             { $0.blendAlpha = 1 }, { $0.overlapSteps = $0.innerStepsPerRound }, { $0.innerStepsPerRound = 0 },
             { $0.encoding.contribution = .topK(kept: 63) }, { $0.encoding.result = .uniform(bits: 9) },
+            { $0.encoding.ladder = [.statistical(bits: 2)] },
+            {
+                $0.encoding.ladder = [.topK(kept: 63)]; $0.encoding.feedback = 1
+            },
+            {
+                $0.encoding.ladder = [.float16]; $0.encoding.feedback = 1
+            },
+            {
+                $0.encoding.ladder = [.topK(kept: 64), .statistical(bits: 2)]; $0.encoding.feedback = 1
+            },
+            {
+                $0.encoding.ladder = [.topK(kept: 64), .topK(kept: 64)]; $0.encoding.feedback = 1
+            },
+            {
+                $0.encoding.ladder = (0..<9).map { .topK(kept: 64 - 2 * $0) }; $0.encoding.feedback = 1
+            },
             { $0.encoding.feedback = 1.5 }, { $0.encoding.feedback = .nan }, { $0.tokenBudget = 0 },
             { $0.weightCap = 0.5 },
             {

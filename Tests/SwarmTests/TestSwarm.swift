@@ -342,11 +342,18 @@ final class TestSwarm {
         schedule(other, after: delay, .input(.received(from: node.peerID, message: message)))
     }
 
+    /// In order and without loss, as on a stream of its own.
+    private func sendLink(_ message: [UInt8], to peer: PeerID, from node: TestNode) {
+        guard let other = self.node(peer), links.contains(pair(node.number, other.number)), other.isUp else { return }
+        schedule(other, after: 0.02, .input(.linkReceived(from: node.peerID, message: message)))
+    }
+
     private func perform(_ output: NodeCore.Output, of node: TestNode) {
         switch output {
         case .send(let peer, let message):
             node.sent.append(message)
             if let other = self.node(peer) { transmit(message, from: node, to: other) }
+        case .sendLink(let peer, let message): sendLink(message, to: peer, from: node)
         case .publish(let message):
             node.sent.append(message)
             for other in nodes where other.number != node.number && node.core!.mayServe(other.peerID) {
@@ -424,7 +431,7 @@ final class TestSwarm {
             return reference
         }
         switch job {
-        case .encodeContribution(let fragment, let round, let assignment):
+        case .encodeContribution(let fragment, let round, let assignment, _):
             let references = assignment.map { tiles in
                 tiles.isEmpty
                     ? nil
@@ -436,7 +443,7 @@ final class TestSwarm {
             }
             if node.sendsUnfit { unfit.formUnion(references.compactMap { $0?.digest }) }
             return .contributionEncoded(references)
-        case .aggregate(_, _, let tiles, let contributions):
+        case .aggregate(_, _, let tiles, let contributions, _):
             precondition(contributions.allSatisfy { node.blobs.contains($0.blob.digest) })
             return .aggregated(
                 blob: blob(tiles.map { UInt8($0.value) } + contributions.flatMap { $0.blob.digest.bytes }),

@@ -17,6 +17,8 @@ actor BlobDownloads {
         case failed(BlobReference, reason: String)
         /// The digest is that of a blob of another size.
         case misnamed(BlobReference, byteCount: Int)
+        /// A chunk came whole from a peer.
+        case transferred(PeerID, BlobTransferRecord)
         /// A peer sent what no honest one sends.
         case lied(PeerID, reason: String)
     }
@@ -212,6 +214,7 @@ actor BlobDownloads {
             fetcher.failed(id, BlobFetcher.Failure(error), at: now)
         } else {
             fetcher.received(id, bytes.take(), at: now)
+            for (giver, record) in fetcher.takeTransfers() { report(.transferred(giver, record)) }
         }
         perform()
     }

@@ -289,6 +289,7 @@ private actor TrialTaker {
         for await event in events {
             switch event {
             case .fetched: return true
+            case .transferred: break
             case .failed, .misnamed: return false
             case .lied(let peer, let reason):
                 liars.insert(peer)

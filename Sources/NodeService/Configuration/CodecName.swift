@@ -19,6 +19,12 @@ enum CodecName {
         }
     }
 
+    /// The name of a codec.
+    static func name(_ codec: Codec) -> String {
+        let family = families.first { $0.family == codec.family }?.name ?? "family \(codec.family)"
+        return codec.level == 0 ? family : "\(family):\(codec.level)"
+    }
+
     private static let families: [(name: String, family: UInt8)] = [
         ("float32", Codec.float32.family), ("float16", Codec.float16.family), ("e3m0", Codec.e3m0.family),
         ("uniform", Codec.uniform(bits: 1).family), ("statistical", Codec.statistical(bits: 2).family),

@@ -108,11 +108,48 @@ struct SwarmSpecification: Equatable {
             if let exchange = try sync.choice("exchange", "scatter, gather or auto", Exchange.init(rawValue:)) {
                 specification.exchange = exchange
             }
+            specification.encoding.ladder = try ladder(&sync, specification.encoding, fileName)
             try sync.finish()
         }
         specification.admission = try admission(&mapping, fileName)
         try mapping.finish()
         return specification
+    }
+
+    /// What slower links may be given where nothing is said: a quarter, an eighth and a thirtieth of four bits.
+    static let coarserCodecs: [Codec] = [.statistical(bits: 2), .topK(kept: 256), .topK(kept: 64)]
+
+    /// Reads `negotiate` and `codecs`. Without a word members negotiate where error feedback makes that safe.
+    private static func ladder(
+        _ sync: inout YAMLMapping, _ encoding: PayloadEncoding, _ fileName: String
+    ) throws(YAMLProblem) -> [Codec] {
+        let wanted = try sync.choice("negotiate", "true or false") { ["true": true, "false": false][$0] }
+        let listed = try sync.strings("codecs")
+        guard wanted ?? (encoding.feedback > 0) else {
+            guard listed == nil else {
+                throw YAMLProblem(
+                    description: "\(fileName): 'codecs' under 'sync' needs 'negotiate: true' and 'feedback' above 0")
+            }
+            return []
+        }
+        guard encoding.feedback > 0 else {
+            throw YAMLProblem(
+                description:
+                    "\(fileName): 'negotiate: true' needs 'feedback' above 0 (1, say): what a coarse codec leaves over is sent later"
+            )
+        }
+        guard let listed else {
+            let size = PayloadEncoding.fullTileByteCount(encoding.contribution)
+            return coarserCodecs.filter { PayloadEncoding.fullTileByteCount($0) < size }
+        }
+        var codecs: [Codec] = []
+        for name in listed {
+            guard let codec = CodecName.codec(name) else {
+                throw YAMLProblem(description: "\(fileName): '\(name)' under 'codecs' is not \(CodecName.expectation)")
+            }
+            codecs.append(codec)
+        }
+        return codecs
     }
 
     /// Reads `admission` and `allow`.
@@ -167,10 +204,19 @@ struct SwarmSpecification: Equatable {
           inner_steps_per_round: \(innerStepsPerRound)
           overlap_steps: \(overlapSteps)
           blend_alpha: \(blendAlpha)
+          codec: \(CodecName.name(encoding.contribution))
+          result_codec: \(CodecName.name(encoding.result))
+          feedback: \(encoding.feedback)
+          negotiate: \(!encoding.ladder.isEmpty)
           exchange: \(exchange.rawValue)
-        \(admissionYAML)
+        \(ladderYAML)\(admissionYAML)
 
         """
+    }
+
+    private var ladderYAML: String {
+        encoding.ladder.isEmpty
+            ? "" : "  codecs: [\(encoding.ladder.map { "\"\(CodecName.name($0))\"" }.joined(separator: ", "))]\n"
     }
 
     private var admissionYAML: String {

@@ -101,6 +101,7 @@ extension NodeDaemon {
             await autonat.attach(to: host)
             await host.serveClock()
             await host.acceptMessages(on: swarmProtocol, messageBytesMax: Limits.messageBytesMax)
+            await host.acceptMessages(on: linkProtocol, messageBytesMax: Limits.linkMessageBytesMax)
             await setup.server.serve(on: host) { await gate.mayServe($0) }
             await host.serve(AdmissionRequest.protocolName, requestBytesMax: AdmissionRequest.byteCountMax) {
                 peer, bytes in

@@ -11,6 +11,8 @@ import Transport
 package actor NodeDaemon {
     /// The one-way control messages of a swarm.
     static let swarmProtocol = "/atoll/swarm/1.0.0"
+    /// What members tell each other about the link between them.
+    static let linkProtocol = "/atoll/link/1.0.0"
 
     let setup: NodeSetup
     let host: PeerHost
@@ -63,6 +65,8 @@ package actor NodeDaemon {
     private let storageCommands = Queue<StorageCommand>()
     private let workshopCommands = Queue<WorkshopCommand>()
     private let stopRequests = Queue<Void>()
+    /// Ticks at which the core is told the round trips of its members.
+    private let roundTrips = Queue<Void>()
 
     /// An ordered queue with one consumer.
     struct Queue<Element: Sendable>: Sendable {
@@ -77,6 +81,7 @@ package actor NodeDaemon {
 
     private enum NetworkCommand: Sendable {
         case send(PeerID, [UInt8])
+        case sendLink(PeerID, [UInt8])
         case publish([UInt8])
         case admitToGossip(PeerID)
         case dial(PeerID, [Multiaddr])
@@ -170,7 +175,9 @@ package actor NodeDaemon {
             log("started", ["incarnation": .integer(Int64(clamping: setup.incarnation))])
             handle(.started)
             if !waitsForSwarm { training.resume() }
+            group.addTask { await self.measureRoundTrips() }
             for await _ in stopRequests.stream { break }
+            roundTrips.finish()
             discovery.cancel()
             await shutDown()
         }
@@ -216,12 +223,22 @@ extension NodeDaemon {
             case .disconnected(let peer, _):
                 downloadCommands.add(.disconnected(peer))
                 handle(.disconnected(peer))
+            case .message(let peer, Self.linkProtocol, let bytes): handle(.linkReceived(from: peer, message: bytes))
             case .message(let peer, _, let bytes): handle(.received(from: peer, message: bytes))
             case .gossip(let delivery): await received(delivery)
             case .discovered(let contact): await host.dial(contact.peer, at: contact.addresses, mayBeLocal: true)
             case .identified: await savePeersNowAndThen()
             case .dialFailed(let peer, let reason):
                 logger.debug("dial failed", metadata: ["peer": "\(peer.short)", "reason": "\(reason)"])
+            }
+        }
+    }
+
+    /// Tells the core what pings say, whenever it looks at its links.
+    private func measureRoundTrips() async {
+        for await _ in roundTrips.stream {
+            for peer in await host.peers() {
+                if let roundTrip = peer.roundTripTime { handle(.roundTrip(peer.peerID, roundTrip)) }
             }
         }
     }
@@ -268,6 +285,7 @@ extension NodeDaemon {
         for await command in networkCommands.stream {
             switch command {
             case .send(let peer, let message): await host.send(message, to: peer, on: Self.swarmProtocol)
+            case .sendLink(let peer, let message): await host.send(message, to: peer, on: Self.linkProtocol)
             case .publish(let message): await publish(message)
             case .admitToGossip(let peer): await host.admitToGossip(peer)
             case .dial(let peer, let addresses):
@@ -300,6 +318,7 @@ extension NodeDaemon {
                     handle(.fetchFailed(blob, reason: "it was deleted meanwhile"))
                 }
             case .failed(let blob, let reason): handle(.fetchFailed(blob, reason: reason))
+            case .transferred(let peer, let record): handle(.transferred(from: peer, record))
             case .misnamed(let blob, let byteCount): handle(.blobMisnamed(blob, byteCount: byteCount))
             case .lied(let peer, let reason):
                 logger.warning("a peer sends false blobs", metadata: ["peer": "\(peer.short)", "reason": "\(reason)"])
@@ -404,6 +423,7 @@ extension NodeDaemon {
     private func perform(_ output: NodeCore.Output) {
         switch output {
         case .send(let peer, let message): networkCommands.add(.send(peer, message))
+        case .sendLink(let peer, let message): networkCommands.add(.sendLink(peer, message))
         case .publish(let message): networkCommands.add(.publish(message))
         case .dial(let peer, let addresses): networkCommands.add(.dial(peer, addresses))
         case .disconnect(let peer, let reason): networkCommands.add(.disconnect(peer, reason))
@@ -426,7 +446,9 @@ extension NodeDaemon {
         case .finished:
             logger.notice("finished: the heads are the model")
             log("finished", [:])
-        case .setTimer(let timer, let moment): alarms.set(timer, at: moment)
+        case .setTimer(let timer, let moment):
+            if timer == .links { roundTrips.add(()) }
+            alarms.set(timer, at: moment)
         case .cancelTimer(let timer): alarms.cancel(timer)
         case .event(let event): note(event)
         }
@@ -457,7 +479,7 @@ extension JobResult {
     /// The blobs that a job has written.
     fileprivate var blobs: [BlobReference] {
         switch self {
-        case .contributionEncoded(let blobs): blobs.compactMap { $0 }
+        case .contributionEncoded(let blobs, _): blobs.compactMap { $0 }
         case .aggregated(let blob, _, _): [blob]
         case .snapshotCaptured(let manifest): manifest.tiles
         case .contributionChecked, .outerStepped, .adopted, .discarded, .snapshotInstalled, .failed: []

@@ -34,6 +34,8 @@ struct NodeSetup: Sendable {
     /// Serves the blobs, and the charter.
     let server: BlobServer
     let corpus: Corpus
+    /// The owner's caps on all that the node sends and receives.
+    let rateLimits: LinkRates
     let makeTrainer: @Sendable () throws(TrainingFailure) -> any FragmentTrainer
 
     init(home: NodeHome, configuration: NodeConfiguration, threads: Int?, record: SwarmRegistry.Record) throws {
@@ -49,6 +51,8 @@ struct NodeSetup: Sendable {
         layout = try FragmentLayout(parameterLayout, rule: charter.fragmentRule)
         encoding = charter.encoding
         outerRule = charter.outerRule
+        rateLimits = LinkRates(
+            up: Self.kilobits(configuration.upload), down: Self.kilobits(configuration.download))
         corpus = try Self.openCorpus(configuration, home: home, model: model, charter: charter)
 
         blobs = try BlobFolder(opening: folder.blobsPath)
@@ -95,6 +99,11 @@ struct NodeSetup: Sendable {
         makeTrainer = { () throws(TrainingFailure) in BuiltInTrainer(materials) }
     }
 
+    /// A cap in kbit/s; 0: none.
+    private static func kilobits(_ rate: BitRate?) -> UInt32 {
+        rate.map { min(UInt32(clamping: $0.bytesPerSecond / 125), Limits.kilobitsMax) } ?? 0
+    }
+
     /// What the core is told at its start.
     func coreConfiguration(listenAddresses: [Multiaddr], way: SwarmRegistry.Way) -> NodeCore.Configuration {
         NodeCore.Configuration(
@@ -103,9 +112,11 @@ struct NodeSetup: Sendable {
             fragments: layout.fragments.map { fragment in
                 FragmentShape(
                     tileCount: fragment.tiles.count, payloadBytesMax: fragment.payloadByteCountMax(encoding),
-                    snapshotTileBytesMax: fragment.chunkByteCountMax)
+                    snapshotTileBytesMax: fragment.chunkByteCountMax,
+                    resultBytes: encoding.ladder.isEmpty ? [] : encoding.resultCodecs.map { fragment.byteCount($0) })
             },
-            seed: UInt64(identity.peerID.publicKey[0]) << 56 ^ incarnation, credential: way.credential)
+            rateLimits: rateLimits, seed: UInt64(identity.peerID.publicKey[0]) << 56 ^ incarnation,
+            credential: way.credential)
     }
 
     /// Seeds a node's sequence of windows: two nodes never draw the same one, nor two starts of a node, unless the second

@@ -50,6 +50,8 @@ extension BlobFetcher {
         givers[request.giver]?.answered(
             request.byteCount, after: now - request.issuedAt, wanted: limits.ahead,
             windowMax: limits.requestsPerGiverMax * BlobTree.chunkByteCount)
+        note(
+            BlobTransferRecord(byteCount: request.byteCount, began: request.issuedAt, ended: now), from: request.giver)
         _ = close(id, arrived: true)
         praise(request.giver, for: request.blob)
         put(.store(request.blob, chunk: chunk, bytes: bytes))

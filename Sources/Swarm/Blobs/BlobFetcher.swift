@@ -143,6 +143,7 @@ package struct BlobFetcher: Sendable {
     var bytesInFlight = 0
     private var nextID: RequestID = 0
     private var outputs: [Output] = []
+    private var transfers: [(giver: PeerID, record: BlobTransferRecord)] = []
 
     /// Starts without blobs.
     package init(limits: Limits = Limits()) { self.limits = limits }
@@ -154,6 +155,18 @@ package struct BlobFetcher: Sendable {
     }
 
     mutating func put(_ output: Output) { outputs.append(output) }
+
+    /// The chunks that have come whole since the last call, for measuring links.
+    package mutating func takeTransfers() -> [(giver: PeerID, record: BlobTransferRecord)] {
+        defer { transfers.removeAll(keepingCapacity: true) }
+        return transfers
+    }
+
+    mutating func note(_ record: BlobTransferRecord, from giver: PeerID) {
+        // Of a driver that does not ask, the newest are enough.
+        if transfers.count >= 256 { transfers.removeFirst() }
+        transfers.append((giver, record))
+    }
 
     /// Whether a blob is being fetched.
     package func isFetching(_ reference: BlobReference) -> Bool { blobs[reference] != nil }

@@ -102,6 +102,7 @@ extension Charter {
         message.resultCodec = Self.message(encoding.result)
         message.feedback = encoding.feedback
         message.residualStaysLive = encoding.residualStaysLive
+        message.ladder = encoding.ladder.map(Self.message)
         message.tokenBudget = tokenBudget
         message.weightCap = weightCap
         message.weighting = UInt32(weighting.rawValue)
@@ -140,6 +141,9 @@ extension Charter {
             throw .field("unknown codec")
         }
         guard wire.feedback >= 0, wire.feedback <= 1 else { throw .field("feedback must be in [0, 1]") }
+        guard wire.ladder.count <= Limits.ladderMax else { throw .field("the ladder has too many codecs") }
+        let ladder = wire.ladder.compactMap { Self.codec($0) }
+        guard ladder.count == wire.ladder.count else { throw .field("unknown codec in the ladder") }
         let admission = try Admission(wire)
         guard let aggregation = Aggregation(rawValue: wire.aggregation) else { throw .field("unknown aggregation") }
         let model = wire.model
@@ -163,7 +167,7 @@ extension Charter {
             blendAlpha: wire.blendAlpha,
             encoding: PayloadEncoding(
                 contribution: contribution, result: result, feedback: wire.feedback,
-                residualStaysLive: wire.residualStaysLive),
+                residualStaysLive: wire.residualStaysLive, ladder: ladder),
             tokenBudget: wire.tokenBudget, weightCap: wire.weightCap, admission: admission, aggregation: aggregation,
             heldOut: heldOut)
         gatherMembersMax = Int(wire.gatherMembersMax)

@@ -16,12 +16,13 @@ extension Charter {
             throw .field("overlap steps must be fewer than inner steps per round")
         }
         guard blendAlpha >= 0, blendAlpha < 1 else { throw .field("blend alpha must be in [0, 1)") }
-        for codec in [encoding.contribution, encoding.result]
+        for codec in [encoding.contribution, encoding.result] + encoding.ladder
         where Codec(family: codec.family, level: codec.level) != codec { throw .field("a codec has no such level") }
         try Self.check("feedback", encoding.feedback, 0...1)
         guard !encoding.residualStaysLive || encoding.feedback > 0 else {
             throw .field("without error feedback there is no residual that could stay live")
         }
+        try validateLadder()
         try Self.check("token budget", tokenBudget, 1...Limits.shareMax)
         try Self.check("weight cap", weightCap, 1...16)
         try Self.check("most members of a gather", gatherMembersMax, 0...Limits.roundMembersMax)
@@ -30,6 +31,18 @@ extension Charter {
             guard zip(peers, peers.dropFirst()).allSatisfy({ $0 < $1 }) else {
                 throw .field("the allowed peers must ascend, each once")
             }
+        }
+    }
+
+    /// What a coarse codec leaves over must be sent later, or it biases the mean: a ladder needs error feedback.
+    private func validateLadder() throws(CharterError) {
+        let ladder = encoding.ladder
+        guard !ladder.isEmpty else { return }
+        try Self.check("number of codecs in the ladder", ladder.count, 1...Limits.ladderMax)
+        guard encoding.feedback > 0 else { throw .field("a ladder of codecs needs feedback above 0") }
+        let sizes = encoding.contributionCodecs.map(PayloadEncoding.fullTileByteCount)
+        guard zip(sizes, sizes.dropFirst()).allSatisfy({ $0 > $1 }) else {
+            throw .field("each codec of the ladder must be coarser than the one before it, the first than the codec")
         }
     }
 

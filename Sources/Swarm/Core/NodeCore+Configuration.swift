@@ -26,9 +26,12 @@ package struct FragmentShape: Hashable, Sendable {
     package var snapshotTileBytesMax: Int
     /// The charter's; the core sets it.
     var gatherMembersMax = 0
+    /// Per result codec of the charter, the finest first, what a result for all tiles takes; empty where it has but one.
+    package var resultBytes: [Int]
 
-    /// Wraps the three.
-    package init(tileCount: Int, payloadBytesMax: Int, snapshotTileBytesMax: Int) {
+    /// Wraps the fields.
+    package init(tileCount: Int, payloadBytesMax: Int, snapshotTileBytesMax: Int, resultBytes: [Int] = []) {
+        self.resultBytes = resultBytes
         self.tileCount = tileCount
         self.payloadBytesMax = payloadBytesMax
         self.snapshotTileBytesMax = snapshotTileBytesMax
@@ -52,8 +55,10 @@ extension NodeCore {
         package var bootstrap: [PeerAddresses]
         /// The fragments, in index order.
         package var fragments: [FragmentShape]
-        /// A weight for owning tiles, 1 to `Limits.rateClassMax`; follows the node's measured rate.
+        /// The rate class until one has been measured, and for good where the charter has no ladder.
         package var rateClass: UInt32
+        /// What the node's owner lets it send and receive at most: known before anything is measured.
+        package var rateLimits: LinkRates
         /// Seeds the core's only random choices: whom to ask or tell.
         package var seed: UInt64
         /// What this node is let in by, if it came by an invite that holds it.
@@ -64,8 +69,8 @@ extension NodeCore {
         /// Wraps the fields.
         package init(
             identity: Identity, charter: Charter, swarmID: Digest, incarnation: UInt64, listenAddresses: [Multiaddr],
-            bootstrap: [PeerAddresses], fragments: [FragmentShape], rateClass: UInt32 = 4, seed: UInt64,
-            credential: Credential? = nil, limits: Limits = Limits()
+            bootstrap: [PeerAddresses], fragments: [FragmentShape], rateClass: UInt32 = 4,
+            rateLimits: LinkRates = LinkRates(), seed: UInt64, credential: Credential? = nil, limits: Limits = Limits()
         ) {
             self.identity = identity
             self.charter = charter
@@ -75,6 +80,7 @@ extension NodeCore {
             self.bootstrap = bootstrap
             self.fragments = fragments
             self.rateClass = rateClass
+            self.rateLimits = rateLimits
             self.seed = seed
             self.credential = credential
             self.limits = limits

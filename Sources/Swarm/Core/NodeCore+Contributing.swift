@@ -44,7 +44,8 @@ extension NodeCore {
             return send(.status(report()), to: peer)
         }
         progressed(id)
-        fragments[id.fragment.value].round?.set(roster, shape: state.shape)
+        let resultLevel = resultLevel(of: roster.content, after: round.tip, state.shape)
+        fragments[id.fragment.value].round?.set(roster, shape: state.shape, resultLevel: resultLevel)
         out.append(.cancelTimer(.aggregate(id.fragment)))
         if roster.content.accepted == nil {
             contribute(id.fragment)
@@ -88,8 +89,9 @@ extension NodeCore {
         guard targets.contains(where: { $0 != nil }), !round.contributor.isEncoding else { return }
         fragments[fragment.value].round?.contributor.isEncoding = true
         compute(
-            .encodeContribution(fragment: fragment, round: round.index, assignment: assignment), fragment,
-            .contribution(round.index, targets))
+            .encodeContribution(
+                fragment: fragment, round: round.index, assignment: assignment,
+                room: contributionRoom(for: round.members)), fragment, .contribution(round.index, targets))
     }
 
     private mutating func offer(_ blob: BlobReference, to owner: PeerID, _ id: AttemptID) {
@@ -98,7 +100,8 @@ extension NodeCore {
     }
 
     mutating func contributionEncoded(
-        _ fragment: FragmentIndex, _ index: RoundIndex, _ targets: [Contributor.Target?], _ blobs: [BlobReference?]
+        _ fragment: FragmentIndex, _ index: RoundIndex, _ targets: [Contributor.Target?], _ blobs: [BlobReference?],
+        _ tables: [CodecTable?]
     ) {
         guard var round = fragments[fragment.value].round, round.index == index, blobs.count == targets.count else {
             // The round ended meanwhile: nobody needs what was encoded.
@@ -111,6 +114,7 @@ extension NodeCore {
             round.contributor.add(blob, for: target)
             shelf.hold(blob, for: .contribution(fragment, index))
         }
+        noteContributions(fragment, index, targets, blobs, tables)
         fragments[fragment.value].round = round
         contribute(fragment)
     }
@@ -131,7 +135,7 @@ extension NodeCore {
         fragments[fragment.value].round?.owner = Owner(
             id: id, tiles: ownership.tiles(of: mine), expected: round.contributing, at: now)
         let deadline = state.delays.contribution.value(bytes: state.shape.payloadBytesMax, limits: limits)
-        set(.aggregate(fragment), after: cappedToInterval(deadline))
+        set(.aggregate(fragment), after: cappedToInterval(max(deadline, slot ?? .zero)))
     }
 
     mutating func offerReceived(_ offer: Offer, from peer: PeerID) {
@@ -179,8 +183,9 @@ extension NodeCore {
             }
         }
         compute(
-            .aggregate(fragment: fragment, round: round.index, tiles: owner.tiles, contributions: contributions),
-            fragment, .aggregate(owner.id))
+            .aggregate(
+                fragment: fragment, round: round.index, tiles: owner.tiles, contributions: contributions,
+                resultLevel: round.resultLevel), fragment, .aggregate(owner.id))
     }
 
     mutating func aggregated(_ id: AttemptID, blob: BlobReference, members: [Int], refused: [RefusedContribution]) {

@@ -97,7 +97,7 @@ extension NodeCore {
         // Two transfers by way of an owner, or one of every contribution.
         let payloads = joins.count <= state.shape.gatherMembersMax ? joins.count : 2
         let deadline = state.delays.result.value(bytes: payloads * state.shape.payloadBytesMax, limits: limits)
-        set(.phase(fragment), after: cappedToInterval(deadline))
+        set(.phase(fragment), after: cappedToInterval(max(deadline, (slot ?? .zero) * 2)))
         setNudge(fragment)
     }
 
@@ -152,7 +152,8 @@ extension NodeCore {
         // The head is filled in when it is computed.
         let value = CommitValue(
             fragment: fragment, round: round.index, base: round.tip.head, previousCommit: round.tip.commit,
-            closing: roster.content.closing, members: round.members, payloads: payloads, head: round.tip.head)
+            closing: roster.content.closing, members: round.members, payloads: payloads, head: round.tip.head,
+            resultLevel: round.resultLevel)
         let step = value.step(tokensBefore: round.tip.tokens, shape: fragments[fragment.value].shape)
         compute(
             .outerStep(fragment: fragment, base: round.tip.head, step: step), fragment,

@@ -19,6 +19,8 @@ extension NodeCore {
         case catchUp(FragmentIndex)
         /// Try failed fetches and writes again.
         case retry
+        /// Tell members what was measured of the links to them.
+        case links
     }
 
     /// What is worth telling people.

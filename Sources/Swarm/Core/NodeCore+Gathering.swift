@@ -44,8 +44,11 @@ extension NodeCore {
         assignment[mine] = target.tiles
         targets[mine] = target
         compute(
-            .encodeContribution(fragment: fragment, round: round.index, assignment: assignment), fragment,
-            .contribution(round.index, targets))
+            // Everybody must expect the same codecs, so links choose none here.
+            .encodeContribution(
+                fragment: fragment, round: round.index, assignment: assignment,
+                room: ContributionRoom(owners: [ContributionRoom.Owner?](repeating: nil, count: round.members.count))),
+            fragment, .contribution(round.index, targets))
     }
 
     /// Whether a published payload may be proposed: it is held, and where everybody averages, it can be averaged.

@@ -10,8 +10,8 @@ extension NodeCore {
     mutating func computed(_ token: Token, _ result: JobResult) {
         guard case .job(let fragment, let purpose)? = requests.take(token) else { return }
         switch (purpose, result) {
-        case (.contribution(let round, let targets), .contributionEncoded(let blobs)):
-            contributionEncoded(fragment, round, targets, blobs)
+        case (.contribution(let round, let targets), .contributionEncoded(let blobs, let tables)):
+            contributionEncoded(fragment, round, targets, blobs, tables)
         case (.aggregate(let id), .aggregated(let blob, let members, let refused)):
             aggregated(id, blob: blob, members: members, refused: refused)
         case (.check(let round, let peer, let check), .contributionChecked(let refusal)):

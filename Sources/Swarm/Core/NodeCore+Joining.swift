@@ -141,7 +141,7 @@ extension NodeCore {
         let accepted = round.voter.accepted
         let content = Join(
             id: plan.content.id, base: round.tip.head, share: share, millistepsPerSecond: pace.millistepsPerSecond,
-            rateClass: configuration.rateClass,
+            rateClass: rateClass(), rates: negotiates ? links.ownRates : LinkRates(),
             accepted: accepted.map { AcceptedValue(attempt: $0.content.id.attempt, value: $0.content.valueDigest) })
         round.pendingPlan = nil
         round.voter.promise(plan.content.id.attempt)

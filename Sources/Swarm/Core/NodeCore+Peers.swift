@@ -30,10 +30,12 @@ extension NodeCore {
                     incarnation: configuration.incarnation,
                     addresses: Array(configuration.listenAddresses.prefix(Limits.addressesPerPeerMax)),
                     report: report())), to: peer)
+        greetLink(peer)
     }
 
     mutating func disconnected(_ peer: PeerID) {
         strangers[peer] = nil
+        links.disconnected(peer)
         guard peers[peer] != nil else { return }
         let wasMember = peers.isMember(peer)
         peers.update(peer) { entry in

@@ -19,6 +19,8 @@ extension NodeCore {
         guard (1...Limits.rateClassMax).contains(configuration.rateClass) else {
             throw .configuration("rate class \(configuration.rateClass), must be 1 to \(Limits.rateClassMax)")
         }
+        guard configuration.rateLimits.up <= Limits.kilobitsMax, configuration.rateLimits.down <= Limits.kilobitsMax
+        else { throw .configuration("a rate limit is above \(Limits.kilobitsMax) kbit/s") }
         guard recovered.heads.count == count, recovered.finals.count == count, recovered.liveBases.count == count else {
             throw .recovered("they are of \(recovered.heads.count) fragments; the charter makes \(count)")
         }

@@ -22,7 +22,8 @@ extension NodeCore {
             }
             do {
                 try CommitReview.check(
-                    commit.content, signer: commit.signer, roster: roster, tip: round.tip, shape: state.shape)
+                    commit.content, signer: commit.signer, roster: roster, tip: round.tip, shape: state.shape,
+                    resultLevel: round.resultLevel)
             } catch {
                 return event(.commitRefused(id.fragment, id.round, attempt: id.attempt, reason: error.reason))
             }

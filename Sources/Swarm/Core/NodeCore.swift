@@ -30,6 +30,7 @@ package struct NodeCore: Sendable {
     var requests = Requests()
     var progress: TrainingProgress
     var pace = Pace()
+    var links: LinkBook
 
     var isStarted = false
     var isStopping = false
@@ -59,6 +60,7 @@ package struct NodeCore: Sendable {
         me = configuration.identity.peerID
         random = SeededRandom(seed: configuration.seed)
         peers = PeerTable(me: me)
+        links = LinkBook(limits: configuration.rateLimits)
         admissions = try Self.recoveredAdmissions(configuration, recovered)
         progress = recovered.progress
         retryWait = configuration.limits.retry
@@ -103,6 +105,9 @@ package struct NodeCore: Sendable {
         case .trained(let progress): trained(progress)
         case .timerFired(let timer): fired(timer)
         case .clock(let seconds): wallClock = (seconds, now)
+        case .linkReceived(let peer, let message): linkReceived(message, from: peer)
+        case .transferred(let peer, let transfer): links.received(transfer, from: peer)
+        case .roundTrip(let peer, let duration): links.measured(duration, to: peer)
         case .stopping: stop()
         }
     }
@@ -114,6 +119,7 @@ package struct NodeCore: Sendable {
         pace.note(progress, at: now)
         for peer in peers.known { dial(peer) }
         set(.status, after: limits.statusInterval)
+        set(.links, after: limits.linkReportInterval)
         updateCommittedTokens()
         for index in fragments.indices {
             if fragments[index].head.value > 0, fragments[index].isAtTip { captureSnapshot(FragmentIndex(index)) }
@@ -137,6 +143,7 @@ package struct NodeCore: Sendable {
         case .aggregate(let fragment): aggregateOverdue(fragment)
         case .catchUp(let fragment): catchUpAgain(fragment)
         case .retry: retry()
+        case .links: reportLinks()
         }
     }
 

@@ -101,6 +101,12 @@ extension NodeCore {
         /// The wall clock, in seconds of Unix time: before `.started`, and again at least every minute where the charter
         /// does not let everybody in.
         case clock(UInt64)
+        /// A message arrived on `/atoll/link/1.0.0`, of at most `Limits.linkMessageBytesMax` bytes.
+        case linkReceived(from: PeerID, message: [UInt8])
+        /// A part of a blob has arrived whole from a peer.
+        case transferred(from: PeerID, BlobTransferRecord)
+        /// A ping to a peer was answered after this time.
+        case roundTrip(PeerID, Duration)
         /// The driver is about to stop: say goodbye.
         case stopping
     }
@@ -109,6 +115,8 @@ extension NodeCore {
     package enum Output: Hashable, Sendable {
         /// Send a control message to one peer, if connected; silently dropped if not.
         case send(to: PeerID, message: [UInt8])
+        /// Send a message on `/atoll/link/1.0.0` to one peer, if it is connected and speaks that.
+        case sendLink(to: PeerID, message: [UInt8])
         /// Gossip a signed message to the whole swarm; members without a connection to this node get it too.
         case publish(message: [UInt8])
         /// Connect to a peer, unless connected; try the addresses in order, with back-off across calls.

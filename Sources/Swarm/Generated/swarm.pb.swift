@@ -359,6 +359,11 @@ nonisolated struct WireJoin: Sendable {
   /// Clears the value of `accepted`. Subsequent reads from it will return its default value.
   mutating func clearAccepted() {self._accepted = nil}
 
+  /// What the member's link carries, as measured, in kbit/s; 0: not known, or the charter has no ladder.
+  var upKbits: UInt32 = 0
+
+  var downKbits: UInt32 = 0
+
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
   init() {}
@@ -604,6 +609,9 @@ nonisolated struct WireCommitValue: Sendable {
   var payloads: [WireCommitPayload] = []
 
   var head: Data = Data()
+
+  /// The codec of the payloads: 0 the charter's result codec, n the nth of the ladder's codecs that results may have.
+  var resultLevel: UInt32 = 0
 
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -1092,6 +1100,12 @@ nonisolated struct WireCharter: @unchecked Sendable {
   var gatherMembersMax: UInt32 {
     get {_storage._gatherMembersMax}
     set {_uniqueStorage()._gatherMembersMax = newValue}
+  }
+
+  /// Codecs that may take the place of `codec` and `result_codec` where a link is slow, each coarser than the one before.
+  var ladder: [WireCharterCodec] {
+    get {_storage._ladder}
+    set {_uniqueStorage()._ladder = newValue}
   }
 
   var unknownFields = SwiftProtobuf.UnknownStorage()
@@ -1885,7 +1899,7 @@ nonisolated extension WirePlan: SwiftProtobuf.Message, SwiftProtobuf._MessageImp
 
 nonisolated extension WireJoin: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".Join"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}fragment\0\u{1}round\0\u{1}attempt\0\u{1}base\0\u{1}tokens\0\u{1}steps\0\u{3}millisteps_per_second\0\u{3}rate_class\0\u{1}accepted\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}fragment\0\u{1}round\0\u{1}attempt\0\u{1}base\0\u{1}tokens\0\u{1}steps\0\u{3}millisteps_per_second\0\u{3}rate_class\0\u{1}accepted\0\u{3}up_kbits\0\u{3}down_kbits\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1902,6 +1916,8 @@ nonisolated extension WireJoin: SwiftProtobuf.Message, SwiftProtobuf._MessageImp
       case 7: try { try decoder.decodeSingularUInt32Field(value: &self.millistepsPerSecond) }()
       case 8: try { try decoder.decodeSingularUInt32Field(value: &self.rateClass) }()
       case 9: try { try decoder.decodeSingularMessageField(value: &self._accepted) }()
+      case 10: try { try decoder.decodeSingularUInt32Field(value: &self.upKbits) }()
+      case 11: try { try decoder.decodeSingularUInt32Field(value: &self.downKbits) }()
       default: break
       }
     }
@@ -1939,6 +1955,12 @@ nonisolated extension WireJoin: SwiftProtobuf.Message, SwiftProtobuf._MessageImp
     try { if let v = self._accepted {
       try visitor.visitSingularMessageField(value: v, fieldNumber: 9)
     } }()
+    if self.upKbits != 0 {
+      try visitor.visitSingularUInt32Field(value: self.upKbits, fieldNumber: 10)
+    }
+    if self.downKbits != 0 {
+      try visitor.visitSingularUInt32Field(value: self.downKbits, fieldNumber: 11)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -1952,6 +1974,8 @@ nonisolated extension WireJoin: SwiftProtobuf.Message, SwiftProtobuf._MessageImp
     if lhs.millistepsPerSecond != rhs.millistepsPerSecond {return false}
     if lhs.rateClass != rhs.rateClass {return false}
     if lhs._accepted != rhs._accepted {return false}
+    if lhs.upKbits != rhs.upKbits {return false}
+    if lhs.downKbits != rhs.downKbits {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -2380,7 +2404,7 @@ nonisolated extension WireCommitPayload: SwiftProtobuf.Message, SwiftProtobuf._M
 
 nonisolated extension WireCommitValue: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".CommitValue"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}version\0\u{3}swarm_id\0\u{1}branch\0\u{1}fragment\0\u{1}round\0\u{1}base\0\u{3}previous_commit\0\u{1}closing\0\u{1}members\0\u{1}payloads\0\u{1}head\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}version\0\u{3}swarm_id\0\u{1}branch\0\u{1}fragment\0\u{1}round\0\u{1}base\0\u{3}previous_commit\0\u{1}closing\0\u{1}members\0\u{1}payloads\0\u{1}head\0\u{3}result_level\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -2399,6 +2423,7 @@ nonisolated extension WireCommitValue: SwiftProtobuf.Message, SwiftProtobuf._Mes
       case 9: try { try decoder.decodeRepeatedMessageField(value: &self.members) }()
       case 10: try { try decoder.decodeRepeatedMessageField(value: &self.payloads) }()
       case 11: try { try decoder.decodeSingularBytesField(value: &self.head) }()
+      case 12: try { try decoder.decodeSingularUInt32Field(value: &self.resultLevel) }()
       default: break
       }
     }
@@ -2438,6 +2463,9 @@ nonisolated extension WireCommitValue: SwiftProtobuf.Message, SwiftProtobuf._Mes
     if !self.head.isEmpty {
       try visitor.visitSingularBytesField(value: self.head, fieldNumber: 11)
     }
+    if self.resultLevel != 0 {
+      try visitor.visitSingularUInt32Field(value: self.resultLevel, fieldNumber: 12)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -2453,6 +2481,7 @@ nonisolated extension WireCommitValue: SwiftProtobuf.Message, SwiftProtobuf._Mes
     if lhs.members != rhs.members {return false}
     if lhs.payloads != rhs.payloads {return false}
     if lhs.head != rhs.head {return false}
+    if lhs.resultLevel != rhs.resultLevel {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -3148,7 +3177,7 @@ nonisolated extension WireSignedCharter: SwiftProtobuf.Message, SwiftProtobuf._M
 
 nonisolated extension WireCharter: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".Charter"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}version\0\u{1}name\0\u{1}founder\0\u{1}model\0\u{1}tokenizer\0\u{1}seed\0\u{1}inner\0\u{1}outer\0\u{3}fragment_rule\0\u{3}inner_steps_per_round\0\u{3}overlap_steps\0\u{3}blend_alpha\0\u{1}codec\0\u{3}token_budget\0\u{3}weight_cap\0\u{1}admission\0\u{1}aggregation\0\u{3}held_out\0\u{1}allowed\0\u{3}result_codec\0\u{1}feedback\0\u{4}\u{2}gather_members_max\0\u{4}\u{2}residual_stays_live\0\u{1}weighting\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}version\0\u{1}name\0\u{1}founder\0\u{1}model\0\u{1}tokenizer\0\u{1}seed\0\u{1}inner\0\u{1}outer\0\u{3}fragment_rule\0\u{3}inner_steps_per_round\0\u{3}overlap_steps\0\u{3}blend_alpha\0\u{1}codec\0\u{3}token_budget\0\u{3}weight_cap\0\u{1}admission\0\u{1}aggregation\0\u{3}held_out\0\u{1}allowed\0\u{3}result_codec\0\u{1}feedback\0\u{4}\u{2}gather_members_max\0\u{4}\u{2}residual_stays_live\0\u{1}weighting\0\u{2}\u{2}ladder\0")
 
   fileprivate class _StorageClass {
     var _version: UInt32 = 0
@@ -3175,6 +3204,7 @@ nonisolated extension WireCharter: SwiftProtobuf.Message, SwiftProtobuf._Message
     var _residualStaysLive: Bool = false
     var _weighting: UInt32 = 0
     var _gatherMembersMax: UInt32 = 0
+    var _ladder: [WireCharterCodec] = []
 
       // This property is used as the initial default value for new instances of the type.
       // The type itself is protecting the reference to its storage via CoW semantics.
@@ -3209,6 +3239,7 @@ nonisolated extension WireCharter: SwiftProtobuf.Message, SwiftProtobuf._Message
       _residualStaysLive = source._residualStaysLive
       _weighting = source._weighting
       _gatherMembersMax = source._gatherMembersMax
+      _ladder = source._ladder
     }
   }
 
@@ -3251,6 +3282,7 @@ nonisolated extension WireCharter: SwiftProtobuf.Message, SwiftProtobuf._Message
         case 23: try { try decoder.decodeSingularUInt32Field(value: &_storage._gatherMembersMax) }()
         case 25: try { try decoder.decodeSingularBoolField(value: &_storage._residualStaysLive) }()
         case 26: try { try decoder.decodeSingularUInt32Field(value: &_storage._weighting) }()
+        case 28: try { try decoder.decodeRepeatedMessageField(value: &_storage._ladder) }()
         default: break
         }
       }
@@ -3335,6 +3367,9 @@ nonisolated extension WireCharter: SwiftProtobuf.Message, SwiftProtobuf._Message
       if _storage._weighting != 0 {
         try visitor.visitSingularUInt32Field(value: _storage._weighting, fieldNumber: 26)
       }
+      if !_storage._ladder.isEmpty {
+        try visitor.visitRepeatedMessageField(value: _storage._ladder, fieldNumber: 28)
+      }
     }
     try unknownFields.traverse(visitor: &visitor)
   }
@@ -3368,6 +3403,7 @@ nonisolated extension WireCharter: SwiftProtobuf.Message, SwiftProtobuf._Message
         if _storage._residualStaysLive != rhs_storage._residualStaysLive {return false}
         if _storage._weighting != rhs_storage._weighting {return false}
         if _storage._gatherMembersMax != rhs_storage._gatherMembersMax {return false}
+        if _storage._ladder != rhs_storage._ladder {return false}
         return true
       }
       if !storagesAreEqual {return false}

@@ -18,6 +18,8 @@ struct LedgerTip: Hashable, Sendable {
     var voters: [PeerID]
     /// No round follows.
     var closed: Bool
+    /// The codec level of its results.
+    var resultLevel = 0
 }
 
 /// The verified, hash-linked list of one fragment's final commits, from genesis on.
@@ -77,7 +79,7 @@ struct Ledger: Sendable {
         if links.count > Self.decodedMax { links[links.count - 1 - Self.decodedMax].final = nil }
         tip = LedgerTip(
             round: value.round, commit: final.digest, head: value.head, tokens: tokens, members: value.members,
-            voters: value.voters, closed: value.closing)
+            voters: value.voters, closed: value.closing, resultLevel: value.resultLevel)
     }
 
     private func checkLink(_ value: CommitValue) throws(Refusal) {

@@ -34,6 +34,8 @@ struct Round: Sendable {
     private(set) var roster: Signed<Roster>?
     private(set) var members: [CommitMember] = []
     private(set) var exchange: Exchange?
+    /// Which of the charter's result codecs the roster's results have.
+    private(set) var resultLevel = 0
     /// Gathered contributions that have been looked at, whatever the attempt.
     var checks: [ContributionCheck: ContributionCheck.State] = [:]
     /// Per owner's position its result for the roster.
@@ -61,8 +63,9 @@ struct Round: Sendable {
     }
 
     /// Takes a roster, dropping what belonged to an earlier one.
-    mutating func set(_ roster: Signed<Roster>, shape: FragmentShape) {
+    mutating func set(_ roster: Signed<Roster>, shape: FragmentShape, resultLevel: Int) {
         self.roster = roster
+        self.resultLevel = resultLevel
         members = roster.content.joins.map(CommitMember.init)
         exchange = Exchange(members, fragment: roster.content.id.fragment, shape: shape)
         results = [:]

@@ -7,7 +7,8 @@ import PeerNet
 enum CommitReview {
     /// Throws the first rule that the commit breaks.
     static func check(
-        _ commit: Commit, signer: PeerID, roster: Signed<Roster>, tip: LedgerTip, shape: FragmentShape
+        _ commit: Commit, signer: PeerID, roster: Signed<Roster>, tip: LedgerTip, shape: FragmentShape,
+        resultLevel: Int
     ) throws(Refusal) {
         let value = commit.value
         guard roster.content.id == commit.id else { throw Refusal("the commit is not of its roster's attempt") }
@@ -28,6 +29,9 @@ enum CommitReview {
         guard value.members == roster.content.joins.map(CommitMember.init) else {
             throw Refusal("the commit's members are not the roster's")
         }
+        guard value.resultLevel == resultLevel else {
+            throw Refusal("the commit's results have another codec than its roster's rates allow")
+        }
         for result in commit.results
         where result.content.roster != roster.digest || result.content.id != commit.id {
             throw Refusal("a payload was made for another roster")
@@ -36,6 +40,9 @@ enum CommitReview {
 
     /// Refuses payloads for no tiles, and sizes that no honest encoder can reach.
     static func checkSizes(_ value: CommitValue, shape: FragmentShape) throws(Refusal) {
+        guard value.resultLevel < max(1, shape.resultBytes.count) else {
+            throw Refusal("the charter has no such result codec")
+        }
         let exchange = Exchange(value.members, fragment: value.fragment, shape: shape)
         let owners = Set(exchange.positions)
         for payload in value.payloads {

@@ -55,7 +55,7 @@ extension CommitValue {
                 CommittedPayload(
                     tiles: exchange.tiles(of: payload.owner),
                     shares: payload.contributors.positions.map { members[$0].share }, blob: payload.blob)
-            }, scalars: scalars(tokensBefore: tokensBefore), kind: exchange.payloadKind)
+            }, scalars: scalars(tokensBefore: tokensBefore), kind: exchange.payloadKind, resultLevel: resultLevel)
     }
 
     /// The scalars leaf of the head that this value makes.

@@ -2,22 +2,25 @@ import OuterSync
 import PeerNet
 
 /// Which member aggregates which tile: weighted rendezvous on (tile, rate class). It does not depend on the round, so
-/// ownership is sticky; a member with k times the class owns k times the tiles on average.
+/// ownership is sticky; a member with k times the tickets owns k times the tiles on average.
 ///
-/// Each member has as many tickets per tile as its class; the tile goes to the highest ticket. Integers only: every
-/// member must find the same owners. O(tiles x members x class).
+/// Each member has some tickets per tile; the tile goes to the highest. A class is one factor of two in rate, so tickets
+/// double from class to class: 4 for the members' median class, 16 at most, so that nobody gets all tiles by claiming a
+/// fast link; none below a quarter of the median's rate. Integers only: every member must find the same owners.
+/// O(tiles x members).
 struct Ownership: Hashable, Sendable {
     /// Per tile the owner's position among the members.
     let owners: [Int]
 
     init(members: [(peer: PeerID, rateClass: UInt32)], fragment: FragmentIndex, tileCount: Int) {
         let seeds = members.map { $0.peer.publicKey.withUnsafeBytes { $0.loadUnaligned(as: UInt64.self).littleEndian } }
+        let tickets = Self.tickets(members.map(\.rateClass))
         owners = (0..<tileCount).map { tile in
             let cell = Self.mix(UInt64(fragment.value) << 32 | UInt64(tile))
             var best = 0
             var highest: UInt64 = 0
-            for (position, member) in members.enumerated() {
-                for ticket in 0..<UInt64(member.rateClass) {
+            for position in members.indices {
+                for ticket in 0..<tickets[position] {
                     let score = Self.mix(cell ^ Self.mix(seeds[position] &+ ticket))
                     if score > highest {
                         highest = score
@@ -26,6 +29,22 @@ struct Ownership: Hashable, Sendable {
                 }
             }
             return best
+        }
+    }
+
+    /// Per member its tickets; the one at the median has some, so somebody owns every tile.
+    static func tickets(_ classes: [UInt32]) -> [UInt64] {
+        guard !classes.isEmpty else { return [] }
+        let median = Int(classes.sorted()[classes.count / 2])
+        return classes.map { rateClass in
+            switch Int(rateClass) - median {
+            case 2...: 16
+            case 1: 8
+            case 0: 4
+            case -1: 2
+            case -2: 1
+            default: 0
+            }
         }
     }
 

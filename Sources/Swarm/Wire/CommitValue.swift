@@ -34,6 +34,8 @@ struct CommitValue: Hashable, Sendable {
     /// Strictly ascending by owner.
     var payloads: [CommitPayload]
     var head: Digest
+    /// Which of the charter's result codecs the payloads have.
+    var resultLevel = 0
 
     /// The one encoding of this value.
     func bytes(in context: BranchContext) -> [UInt8] {
@@ -64,6 +66,7 @@ struct CommitValue: Hashable, Sendable {
             return entry
         }
         message.head = wire(head.bytes)
+        message.resultLevel = UInt32(resultLevel)
         return encode(message)
     }
 
@@ -85,6 +88,8 @@ struct CommitValue: Hashable, Sendable {
         previousCommit = try Swarm.digest(message.previousCommit, "a commit's predecessor")
         closing = message.closing
         head = try Swarm.digest(message.head, "a commit's head")
+        guard message.resultLevel <= Limits.ladderMax else { throw Refusal("a commit's result level is out of range") }
+        resultLevel = Int(message.resultLevel)
         guard (1...Limits.roundMembersMax).contains(message.members.count),
             message.payloads.count <= message.members.count
         else { throw Refusal("a commit has no members, or too many members or payloads") }
@@ -98,8 +103,9 @@ struct CommitValue: Hashable, Sendable {
 
     init(
         fragment: FragmentIndex, round: RoundIndex, base: Digest, previousCommit: Digest, closing: Bool,
-        members: [CommitMember], payloads: [CommitPayload], head: Digest
+        members: [CommitMember], payloads: [CommitPayload], head: Digest, resultLevel: Int = 0
     ) {
+        self.resultLevel = resultLevel
         self.fragment = fragment
         self.round = round
         self.base = base

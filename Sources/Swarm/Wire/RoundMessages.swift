@@ -71,12 +71,15 @@ struct Join: SignedContent {
     var share: TrainingShare
     var millistepsPerSecond: UInt32
     var rateClass: UInt32
+    /// What the member's link carries, in kbit/s; 0: not known.
+    var rates = LinkRates()
     var accepted: AcceptedValue?
 
     init(
         id: AttemptID, base: Digest, share: TrainingShare, millistepsPerSecond: UInt32, rateClass: UInt32,
-        accepted: AcceptedValue?
+        rates: LinkRates = LinkRates(), accepted: AcceptedValue?
     ) {
+        self.rates = rates
         self.id = id
         self.base = base
         self.share = share
@@ -92,6 +95,10 @@ struct Join: SignedContent {
         share = try TrainingShare(checkedTokens: message.tokens, steps: message.steps)
         millistepsPerSecond = message.millistepsPerSecond
         rateClass = try checkedRateClass(message.rateClass)
+        guard message.upKbits <= Limits.kilobitsMax, message.downKbits <= Limits.kilobitsMax else {
+            throw Refusal("a join's rate is out of range")
+        }
+        rates = LinkRates(up: message.upKbits, down: message.downKbits)
         if message.hasAccepted {
             guard message.accepted.attempt < id.attempt else {
                 throw Refusal("a join names an accepted attempt that is not before its own")
@@ -111,6 +118,8 @@ struct Join: SignedContent {
         message.steps = share.steps
         message.millistepsPerSecond = millistepsPerSecond
         message.rateClass = rateClass
+        message.upKbits = rates.up
+        message.downKbits = rates.down
         if let accepted {
             message.accepted.attempt = accepted.attempt
             message.accepted.value = wire(accepted.value.bytes)

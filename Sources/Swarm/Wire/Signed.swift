@@ -21,6 +21,7 @@ struct BranchContext: Hashable, Sendable {
 enum SignedKind: String, Hashable, Sendable {
     case plan, join, roster, result, commit, ack
     case delegation, capability, claim, welcome, revocation
+    case table
 }
 
 /// The body of a signed message.
