@@ -14,6 +14,8 @@ struct LabFragment {
     private let owners: [[TileIndex]]
     private var pending: Round?
     private var ownerResidual: [Float]
+    /// Per worker what chooses its codecs; empty where nothing may be chosen.
+    private var tables: [CodecTables]
     private var roundCount = 0
 
     /// A round whose contributions are made.
@@ -27,6 +29,8 @@ struct LabFragment {
         /// How contributions and means are encoded.
         var codec: Codec
         var resultCodec: Codec
+        /// Whether workers choose the codecs of their contributions.
+        var choosesCodecs: Bool
     }
 
     init(_ fragment: FragmentLayout.Fragment, theta: [Float], rounds: LabSettings.Rounds, workers: Int) {
@@ -35,6 +39,9 @@ struct LabFragment {
         head = FragmentHead(genesis: theta, scalars: [], fragment: fragment)
         let feedsBack = if case .scatter(_, true) = rounds.exchange { true } else { false }
         ownerResidual = feedsBack ? [Float](repeating: 0, count: theta.count) : []
+        tables = (0..<(rounds.ladder.isEmpty ? 0 : workers)).map { _ in
+            CodecTables(fragment, rounds.encoding, objective: rounds.objective)
+        }
         switch rounds.exchange {
         case .gather: owners = [fragment.tiles.indices.map(TileIndex.init)]
         case .scatter: owners = Self.deal(fragment.tiles, among: workers)
@@ -63,15 +70,21 @@ struct LabFragment {
         if case .scatter = rounds.exchange, closing, let codec = rounds.closingCodec { resultCodec = codec }
         var round = Round(
             appliesAt: tick, base: base, shares: [], payloads: owners.map { _ in [] }, pending: [],
-            codec: closing ? rounds.closingCodec ?? rounds.codec : rounds.codec, resultCodec: resultCodec)
-        for worker in workers {
+            codec: closing ? rounds.closingCodec ?? rounds.codec : rounds.codec, resultCodec: resultCodec,
+            choosesCodecs: !tables.isEmpty && !(closing && rounds.closingCodec != nil))
+        for (member, worker) in workers.enumerated() {
             let local = worker.fragments[fragment.index.value]
             let accumulated = local.accumulated(live: worker.live(fragment))
             var decoded = [Float](repeating: 0, count: accumulated.count)
+            let codecs = try codecs(round, of: member, accumulated)
             for (owner, tiles) in owners.enumerated() where !tiles.isEmpty {
-                let payload = try encodeContribution(
-                    accumulated, base: base, tiles: tiles, of: fragment, codec: round.codec)
-                try decode(payload, .contribution, round.codec, base: base, tiles, into: &decoded)
+                let description = PayloadDescription(
+                    kind: .contribution, codecs: tiles.map { codecs[$0.value] }, fragment: fragment.index, base: base,
+                    tiles: tiles)
+                let payload = try PayloadBundle.encode(description, of: fragment) { tile, output in
+                    _ = output.update(fromContentsOf: accumulated[tile.range])
+                }
+                try decode(payload, description, into: &decoded)
                 round.payloads[owner].append(payload)
             }
             round.shares.append(worker.takeShare(fragment.index))
@@ -123,6 +136,16 @@ struct LabFragment {
         }
     }
 
+    /// The codec of each tile of a worker's contribution: the round's, or what L-GreCo chooses for the whole fragment.
+    private mutating func codecs(_ round: Round, of member: Int, _ accumulated: [Float]) throws -> [Codec] {
+        let uniform = PayloadEncoding.codecs(round.codec, for: fragment.tiles)
+        guard round.choosesCodecs else { return uniform }
+        let all = fragment.tiles.indices.map(TileIndex.init)
+        let chosen = try tables[member].choose(
+            for: [all], room: ContributionRoom(), round: RoundIndex(UInt64(roundCount) + 1), values: accumulated)
+        return chosen[0]?.codecs ?? uniform
+    }
+
     /// Averages a round, moves the head and settles what encoding has left over; gives the decoded mean.
     @discardableResult
     private mutating func finish(_ round: Round, _ workers: [LabWorker]) throws -> [Float] {
@@ -131,9 +154,14 @@ struct LabFragment {
         var mean = [Float](repeating: 0, count: fragment.parameterCount)
         let resultCodec = round.resultCodec
         for (owner, tiles) in owners.enumerated() where !tiles.isEmpty {
-            var aggregation = Aggregation(
-                fragment: fragment, codec: round.codec, resultCodec: resultCodec, base: round.base, tiles: tiles,
-                rule: rounds.rule)
+            var aggregation =
+                round.choosesCodecs
+                ? Aggregation(
+                    fragment: fragment, encoding: rounds.encoding, resultCodec: resultCodec, base: round.base,
+                    tiles: tiles, rule: rounds.rule)
+                : Aggregation(
+                    fragment: fragment, codec: round.codec, resultCodec: resultCodec, base: round.base, tiles: tiles,
+                    rule: rounds.rule)
             let outcome = try aggregation.run(
                 round.payloads[owner].enumerated().compactMap { member, bytes in
                     round.shares[member].contributes
@@ -142,7 +170,11 @@ struct LabFragment {
             guard let result = outcome.result, outcome.refused.isEmpty else {
                 throw LabError("a contribution was refused: \(outcome.refused.first?.reason ?? "there is none")")
             }
-            try decode(result, .result, resultCodec, base: round.base, tiles, into: &mean)
+            try decode(
+                result,
+                PayloadDescription(
+                    kind: .result, charterCodec: resultCodec, fragment: fragment, base: round.base, tiles: tiles),
+                into: &mean)
             keepOwnerResidual(outcome.encoded, tiles, decoded: mean)
             if case .scatter = rounds.exchange { uploaded += result.count * (workers.count - 1) }
             let digest = Digest(ofBlob: result)
@@ -206,16 +238,10 @@ struct LabFragment {
         }
     }
 
-    private func decode(
-        _ bytes: [UInt8], _ kind: PayloadDescription.Kind, _ codec: Codec, base: Digest, _ tiles: [TileIndex],
-        into values: inout [Float]
-    ) throws {
-        let bundle = try PayloadBundle(
-            decoding: bytes,
-            expecting: PayloadDescription(
-                kind: kind, charterCodec: codec, fragment: fragment, base: base, tiles: tiles), of: fragment)
+    private func decode(_ bytes: [UInt8], _ description: PayloadDescription, into values: inout [Float]) throws {
+        let bundle = try PayloadBundle(decoding: bytes, expecting: description, of: fragment)
         var scratch: [Float] = []
-        for (position, index) in tiles.enumerated() {
+        for (position, index) in description.tiles.enumerated() {
             let range = fragment.tiles[index.value].range
             try bundle.decodeTile(position, scratch: &scratch) { tile in
                 values.replaceSubrange(range, with: tile)

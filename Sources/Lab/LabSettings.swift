@@ -74,9 +74,18 @@ package struct LabSettings: Hashable, Sendable {
         package var residualStaysLive = false
         /// How the last round is encoded, both ways; nil: as the others.
         package var closingCodec: Codec?
+        /// What L-GreCo may choose for a tile of a contribution instead of `codec`; empty: nothing.
+        package var ladder: [Codec] = []
+        /// What it chooses for.
+        package var objective = CodecTables.Objective.fewestBytes
 
         /// Plain DiLoCo.
         package init() {}
+
+        /// How contributions are encoded before the last round.
+        package var encoding: PayloadEncoding {
+            PayloadEncoding(contribution: codec, result: codec, feedback: feedback, ladder: ladder)
+        }
     }
 
     /// When a round's result is applied, and how.

@@ -52,7 +52,15 @@ package struct CodecTable: Hashable, Sendable {
 /// The fewest bytes whose error is at most that of the charter's codec on all tiles; where a link cannot carry that, the
 /// least error within its bytes; where even the coarsest codecs are too much, those.
 /// - SeeAlso: L-GreCo (arXiv:2210.17357), section 3, and `LayerAllotment`.
-struct CodecTables {
+package struct CodecTables: Sendable {
+    /// What a table is solved for.
+    package enum Objective: Hashable, Sendable {
+        /// The fewest bytes whose error is at most that of the charter's codec on all tiles.
+        case fewestBytes
+        /// As many bytes with the most error: the control of the laboratory, worse than a uniform codec if errors matter.
+        case mostError
+    }
+
     /// Rounds that a table is kept at least, unless its owner's tiles or the room change so that it cannot be used.
     static let roundsKept: UInt64 = 4
     /// Rounds between two measurements, once `earlyMeasurements` have been made.
@@ -76,6 +84,7 @@ struct CodecTables {
     private let fragment: FragmentLayout.Fragment
     private let encoding: PayloadEncoding
     private let group: BudgetGroup
+    private let objective: Objective
     /// Per tile its codec without a choice, and its candidates; fewer than two: nothing to choose.
     private let fixed: [Codec]
     private let candidates: [[Codec]]
@@ -88,18 +97,19 @@ struct CodecTables {
     private var measuredAt: RoundIndex?
     private var kept: [Key: Kept] = [:]
 
-    init(_ fragment: FragmentLayout.Fragment, _ encoding: PayloadEncoding) {
+    /// Starts without measurements.
+    package init(
+        _ fragment: FragmentLayout.Fragment, _ encoding: PayloadEncoding, objective: Objective = .fewestBytes
+    ) {
         self.fragment = fragment
         self.encoding = encoding
+        self.objective = objective
         group = BudgetGroup(uniform: encoding.contribution, otherFamilies: encoding.ladder.map(\.family))
         fixed = PayloadEncoding.codecs(encoding.contribution, for: fragment.tiles)
         candidates = zip(fragment.tiles, fixed).map { tile, fixed in
             // What a codec leaves to half precision it does not encode.
             guard fixed == encoding.contribution else { return [] }
-            return encoding.contributionCodecs.filter { codec in
-                PayloadEncoding.codecs(codec, for: [tile]) == [codec]
-                    && (codec == fixed || codec.byteCount(of: tile.shape) < fixed.byteCount(of: tile.shape))
-            }
+            return encoding.contributionCodecs.filter { PayloadEncoding.codecs($0, for: [tile]) == [$0] }
         }
         choosable = fragment.tiles.indices.filter { [candidates] in candidates[$0].count > 1 }
     }
@@ -107,7 +117,7 @@ struct CodecTables {
     /// Per position the table of that owner's tiles; nil where the assignment is empty.
     ///
     /// - Parameter values: [parameterCount] float32, what is encoded.
-    mutating func choose(
+    package mutating func choose(
         for assignment: [[TileIndex]], room: ContributionRoom, round: RoundIndex, values: [Float]
     ) throws(AllotmentError) -> [CodecTable?] {
         precondition(values.count == fragment.parameterCount, "values must have their fragment's shape")
@@ -183,7 +193,13 @@ struct CodecTables {
         }
         guard !layers.isEmpty else { return codecs }
         let owned = try ErrorTable(group: group, layers: layers)
-        var settings = try LayerAllotment.solve(owned, buckets: Self.buckets).settings
+        let fewest = try LayerAllotment.solve(owned, buckets: Self.buckets)
+        var settings = fewest.settings
+        if objective == .mostError,
+            case .fits(let worst) = try LayerAllotment.mostError(with: fewest.byteCount, owned, buckets: Self.buckets)
+        {
+            settings = worst.settings
+        }
         if let limit {
             for (place, setting) in zip(places, settings) { codecs[place] = setting }
             if byteCount(codecs, tiles) > limit {

@@ -10,7 +10,8 @@ package struct PayloadEncoding: Hashable, Sendable {
     package var feedback: Float
     /// Whether what encoding has left over stays in the contributors' live values, instead of apart.
     package var residualStaysLive: Bool
-    /// What may take the place of the two where a link is slow, each coarser than the one before; empty: nothing.
+    /// What may take the place of the two, each coarser than the one before: finer codecs for layers that need it, coarser
+    /// ones for layers that do not and for slow links. Empty: nothing.
     package var ladder: [Codec]
 
     /// Tiles of fewer parameters are norms and the like: codecs for large tensors would spoil them, and in half precision
@@ -33,7 +34,9 @@ package struct PayloadEncoding: Hashable, Sendable {
     package init(_ codec: Codec) { self.init(contribution: codec, result: codec) }
 
     /// The codecs that a contribution's tiles may have, the finest first.
-    package var contributionCodecs: [Codec] { [contribution] + ladder }
+    package var contributionCodecs: [Codec] {
+        ([contribution] + ladder).sorted { Self.fullTileByteCount($0) > Self.fullTileByteCount($1) }
+    }
 
     /// The codecs that a round's results may have, the finest first; a round has one of them, its level.
     ///

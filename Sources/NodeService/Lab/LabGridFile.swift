@@ -148,6 +148,20 @@ struct LabGridFile {
         if let codec = try mapping.choice("closing_codec", CodecName.expectation, CodecName.codec) {
             rounds.closingCodec = codec
         }
+        // One text, since a list stands for several runs.
+        if let names = try mapping.string("ladder") {
+            for name in names.split(separator: " ").map(String.init) {
+                guard let codec = CodecName.codec(name) else {
+                    throw YAMLProblem(
+                        description: "\(place): '\(name)' under 'ladder' is not \(CodecName.expectation)")
+                }
+                rounds.ladder.append(codec)
+            }
+        }
+        let objective = try mapping.choice("objective", "fewest-bytes or most-error") {
+            ["fewest-bytes": CodecTables.Objective.fewestBytes, "most-error": .mostError][$0]
+        }
+        if let objective { rounds.objective = objective }
         let result = try mapping.choice("result_codec", CodecName.expectation, CodecName.codec)
         let ownerFeedback = try mapping.flag("owner_feedback")
         let gathers = try mapping.choice("exchange", "gather or scatter") { ["gather": true, "scatter": false][$0] }
@@ -166,7 +180,8 @@ struct LabGridFile {
         "inner_steps", "fragments", "tau", "alpha", "outer_rate", "outer_momentum", "weights", "penalty",
         "clip",
         "codec",
-        "feedback", "residual_stays_live", "closing_codec", "result_codec", "owner_feedback", "exchange",
+        "feedback", "residual_stays_live", "closing_codec", "ladder", "objective", "result_codec", "owner_feedback",
+        "exchange",
     ]
 }
 

@@ -40,9 +40,12 @@ extension Charter {
         guard !ladder.isEmpty else { return }
         try Self.check("number of codecs in the ladder", ladder.count, 1...Limits.ladderMax)
         guard encoding.feedback > 0 else { throw .field("a ladder of codecs needs feedback above 0") }
-        let sizes = encoding.contributionCodecs.map(PayloadEncoding.fullTileByteCount)
-        guard zip(sizes, sizes.dropFirst()).allSatisfy({ $0 > $1 }) else {
-            throw .field("each codec of the ladder must be coarser than the one before it, the first than the codec")
+        let sizes = ladder.map(PayloadEncoding.fullTileByteCount)
+        guard zip(sizes, sizes.dropFirst()).allSatisfy({ $0 > $1 }),
+            !sizes.contains(PayloadEncoding.fullTileByteCount(encoding.contribution))
+        else {
+            throw .field(
+                "each codec of the ladder must be coarser than the one before it, and none as large as the codec")
         }
     }
 

@@ -45,7 +45,8 @@ package struct Charter: Hashable, Sendable {
 
     /// The arithmetic of the outer step.
     package var outerRule: OuterRule {
-        OuterRule(learningRate: outer.learningRate, momentum: outer.momentum, weightCap: Double(weightCap),
+        OuterRule(
+            learningRate: outer.learningRate, momentum: outer.momentum, weightCap: Double(weightCap),
             weighting: weighting)
     }
 
