@@ -17,7 +17,7 @@ struct Atoll: AsyncParsableCommand {
         version: AtollVersion.text,
         subcommands: [
             InitCommand.self, SwarmCommand.self, NodeCommand.self, PeersCommand.self, LinksCommand.self,
-            PingCommand.self, NetCommand.self, DoctorCommand.self,
+            PingCommand.self, NetCommand.self, PlanCommand.self, DoctorCommand.self,
             CheckpointCommand.self,
             DataCommand.self, TrainCommand.self, EvalCommand.self, GenerateCommand.self, MergeCommand.self,
             LogitsCommand.self,

@@ -67,7 +67,7 @@ extension NodeHome {
     }
 
     /// The configuration of a fresh home: this machine's well-known text.
-    private static func defaultConfiguration() -> NodeConfiguration {
+    static func defaultConfiguration() -> NodeConfiguration {
         NodeConfiguration(
             domains: NodeConfiguration.wellKnownDomains.filter {
                 DomainSource(name: $0.name, patterns: $0.globs).matchesFiles

@@ -2,7 +2,7 @@
 ///
 /// One cycle is H inner steps, in which every fragment has one round. A member sends its contribution to the owners of the
 /// tiles that it does not own itself, and its own tiles' means to everybody: (M - 1) / M of a fragment's payload each way,
-/// up and down alike.
+/// up and down alike. Where contributions are gathered, each goes to everybody: (M - 1) payloads up and down.
 package struct TrafficPlan: Hashable, Sendable {
     /// One fragment's payloads in bytes, packed, with all tiles.
     package struct FragmentPayload: Hashable, Sendable {
@@ -34,6 +34,8 @@ package struct TrafficPlan: Hashable, Sendable {
     package var tokenBudget: Double
     /// Control messages and framing that a member sends in one round of one fragment, in bytes.
     package var controlBytesPerRound: Double
+    /// Whether everybody fetches every contribution and there is no mean to be sent.
+    package var gathers = false
 
     /// Wraps the fields.
     package init(
@@ -58,7 +60,10 @@ package struct TrafficPlan: Hashable, Sendable {
 
     /// Bytes that a member sends in a fragment's round; it receives as many.
     package func bytes(ofRound fragment: FragmentPayload) -> Double {
-        exchanged * (fragment.contribution + fragment.result) + (members > 1 ? controlBytesPerRound : 0)
+        let payloads =
+            gathers
+            ? Double(members - 1) * fragment.contribution : exchanged * (fragment.contribution + fragment.result)
+        return payloads + (members > 1 ? controlBytesPerRound : 0)
     }
 
     /// Bytes that a member sends in a cycle of H steps.

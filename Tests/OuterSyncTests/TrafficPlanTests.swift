@@ -18,6 +18,12 @@ import Testing
         #expect(Self.plan(members: 1).leastRate(forUtilization: 0.99) == 0)
     }
 
+    @Test func aGatheredContributionGoesToEverybodyElse() {
+        var plan = Self.plan()
+        plan.gathers = true
+        #expect(plan.bytesPerCycle == 3 * 4000 + 100)
+    }
+
     @Test func theLeastRateIsWhereUtilizationReachesItsTarget() {
         for overlap in [0, 2, 10] {
             let plan = Self.plan(overlap: overlap)

@@ -128,7 +128,7 @@ struct NodeSetup: Sendable {
     /// One thread per core unless told otherwise.
     static func threadCount(_ threads: Int) -> Int { threads > 0 ? threads : WorkerPool.processorCount }
 
-    private static func openCorpus(
+    static func openCorpus(
         _ configuration: NodeConfiguration, home: NodeHome, model: ModelConfiguration, charter: Charter
     ) throws -> Corpus {
         guard Digest(hashing: Tokenizer.bytes.tokenizerJSON) == charter.tokenizer else {
