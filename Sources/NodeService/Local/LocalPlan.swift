@@ -134,7 +134,7 @@ package struct LocalPlan {
         let clock = ContinuousClock()
         var times: [Double] = []
         for step in 0..<Self.stepsUnmeasured + steps {
-            try Interruption.check()
+            if Interruption.isRequested { throw UserError.interrupted }
             let began = clock.now
             // As in the middle of a run: at its start the rate is 0 and gradients have nothing to say.
             _ = try trainer.step(committedTokens: charter.tokenBudget / 2)
