@@ -32,7 +32,7 @@ package struct LinksRun: Sendable {
         /// Mean bytes of a round's payloads.
         var payloadBytes = 0.0
         var rounds = 0
-        /// Seconds of an inner step, mean of the fast nodes.
+        /// Seconds from step to step at the mean pace of the nodes, by which rounds become due.
         var stepSeconds = 0.0
         var links: [LinkTableReport] = []
 
@@ -223,13 +223,17 @@ package struct LinksRun: Sendable {
     private func evaluate(
         _ nodes: [DemoNode], _ interval: ClosedRange<Double>, into outcome: inout Outcome
     ) throws {
+        var stepsPerSecond = 0.0
         for node in nodes {
             let log = try node.runLog()
+            let steps = log.filter { $0.event == "step" && interval.contains($0.time) }
+            if let first = steps.first, let last = steps.last, last.time > first.time,
+                let begin = first.members["step"]?.double, let end = last.members["step"]?.double
+            {
+                stepsPerSecond += (end - begin) / (last.time - first.time) / Double(nodes.count)
+            }
             outcome.stepShare.append(TrainingRecord(log, in: interval).stepShare)
             guard node.index == 0 else { continue }
-            let steps = log.filter { $0.event == "step" && interval.contains($0.time) }
-                .compactMap { $0.members["step_seconds"]?.double }
-            outcome.stepSeconds = steps.reduce(0, +) / Double(max(1, steps.count))
             let finals = log.filter { $0.event == "round_final" && interval.contains($0.time) }
             var gaps: [Double] = []
             var last: [Int: Double] = [:]
@@ -247,6 +251,7 @@ package struct LinksRun: Sendable {
             outcome.contributors = mean("contributors")
             outcome.payloadBytes = mean("payload_bytes")
         }
+        outcome.stepSeconds = stepsPerSecond > 0 ? 1 / stepsPerSecond : 0
     }
 
     // MARK: What came of it
@@ -273,6 +278,14 @@ package struct LinksRun: Sendable {
         show("uniform four bits on the slowest link  \(text(needed, 2)) times H steps (steps as measured in 'mixed')")
         show("round time, mixed over all-fast        \(text(mixed.roundSeconds / fast.roundSeconds, 2))")
         show("round time, off over mixed             \(text(off.roundSeconds / mixed.roundSeconds, 2))")
+        // What else the machine does makes steps slower or faster from swarm to swarm.
+        let inSteps = outcomes.map { $0.roundSeconds / ($0.stepSeconds * Double(innerSteps)) }
+        show(
+            "round time in H steps of its own swarm mixed \(text(inSteps[0], 2))  all-fast \(text(inSteps[1], 2))  "
+                + "off \(text(inSteps[2], 2))")
+        show(
+            "contributors of 4                      mixed \(text(mixed.contributors, 2))  all-fast "
+                + "\(text(fast.contributors, 2))  off \(text(off.contributors, 2))")
         show(
             "fast nodes' time inside steps, mixed   "
                 + mixed.stepShare.dropLast().map { text($0, 3) }.joined(separator: "  "))

@@ -124,6 +124,7 @@ extension NodeCore {
                 tokens: min(taken.tokens - start.tokens, Limits.shareMax),
                 steps: min(taken.steps - start.steps, Limits.shareMax))
             fragments[fragment.value].round?.snapshot = .taken(share, at: taken)
+            fragments[fragment.value].round?.snapshotAt = now
         } else {
             fragments[fragment.value].round?.snapshot = .unavailable
             if taken != nil { out.append(.releaseSnapshot(fragment, index, committed: [])) }

@@ -157,7 +157,9 @@ extension NodeCore {
             case .none, .waiting, .unavailable: break
             }
             fragments[fragment.value].outcomes[round.index] = outcome
-            fragments[fragment.value].cycleStart = (outcome.snapshot?.steps ?? progress.steps, now)
+            fragments[fragment.value].cycleStart = (
+                outcome.snapshot?.steps ?? progress.steps, outcome.snapshot.flatMap { _ in round.snapshotAt } ?? now
+            )
             release(.contribution(fragment, round.index))
         } else {
             fragments[fragment.value].cycleStart = (progress.steps, now)

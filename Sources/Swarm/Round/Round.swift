@@ -22,6 +22,8 @@ struct Round: Sendable {
     let rank: Rank
     var voter = Voter()
     var snapshot = Snapshot.none
+    /// When the snapshot was taken: the next round's H steps count from here, for this node's and for others' steps.
+    var snapshotAt: Moment?
     /// When the round became due here, or was first planned.
     var dueSince: Moment?
     /// When anything last moved it.
