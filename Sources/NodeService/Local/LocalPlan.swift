@@ -2,6 +2,7 @@ import Checkpoint
 import Compression
 import Corpus
 import LanguageModel
+import Numerics
 import OuterSync
 import PeerNet
 import Swarm
