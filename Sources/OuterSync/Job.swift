@@ -70,12 +70,18 @@ package struct OuterStepDescription: Hashable, Sendable {
     package var scalars: [UInt8]
     /// What the payloads are: results of owners for disjoint tiles, or single contributions for the same tiles, to be averaged.
     package var kind: PayloadDescription.Kind
+    /// The head that the contributions were measured from; nil: the previous head.
+    package var measuredFrom: Digest?
 
     /// Wraps the fields.
-    package init(payloads: [CommittedPayload], scalars: [UInt8], kind: PayloadDescription.Kind = .result) {
+    package init(
+        payloads: [CommittedPayload], scalars: [UInt8], kind: PayloadDescription.Kind = .result,
+        measuredFrom: Digest? = nil
+    ) {
         self.payloads = payloads
         self.scalars = scalars
         self.kind = kind
+        self.measuredFrom = measuredFrom
     }
 }
 
@@ -100,11 +106,14 @@ package struct SnapshotManifest: Hashable, Sendable {
 /// bytes that it names.
 package enum Job: Hashable, Sendable {
     /// Encode base head minus the snapshotted live value, once per owner.
-    /// `assignment[i]` lists the tiles of member i (empty lists give no blob).
-    case encodeContribution(fragment: FragmentIndex, round: RoundIndex, assignment: [[TileIndex]])
+    /// `assignment[i]` lists the tiles of member i (empty lists give no blob). The snapshot must be measured from the head
+    /// `measuredFrom`; nil: from the current one.
+    case encodeContribution(
+        fragment: FragmentIndex, round: RoundIndex, assignment: [[TileIndex]], measuredFrom: Digest? = nil)
     /// Check and average contributions for some tiles, and encode the mean once.
     case aggregate(
-        fragment: FragmentIndex, round: RoundIndex, tiles: [TileIndex], contributions: [ContributionReference])
+        fragment: FragmentIndex, round: RoundIndex, tiles: [TileIndex], contributions: [ContributionReference],
+        measuredFrom: Digest? = nil)
     /// Look whether a contribution for all tiles can be averaged: it decodes, and its values and share are possible ones.
     case checkContribution(fragment: FragmentIndex, base: Digest, contribution: ContributionReference)
     /// Compute the head that follows `base` and keep it as a candidate until `adopt` or `discard`.

@@ -26,8 +26,8 @@ extension Simulator {
     static func describe(_ job: Job) -> String {
         let fragment = "f\(job.fragment.value)"
         return switch job {
-        case .encodeContribution(_, let round, _): "encode \(fragment) r\(round.value)"
-        case .aggregate(_, let round, let tiles, let contributions):
+        case .encodeContribution(_, let round, _, _): "encode \(fragment) r\(round.value)"
+        case .aggregate(_, let round, let tiles, let contributions, _):
             "aggregate \(fragment) r\(round.value) \(tiles.count) tiles of \(contributions.count)"
         case .checkContribution(_, _, let contribution): "check \(fragment) \(contribution.blob.digest.short)"
         case .outerStep(_, let base, let step):

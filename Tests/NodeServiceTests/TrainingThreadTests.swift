@@ -42,12 +42,27 @@ private final class CountingTrainer: FragmentTrainer {
         return FragmentHead(genesis: [Float](repeating: value, count: 4), scalars: [0], fragment: layout.fragments[0])
     }
 
-    private func start() throws -> (TrainingThread, AsyncStream<TrainingEvent>.Iterator) {
+    private static let rule = OuterRule(learningRate: 0.5, momentum: 0)
+
+    /// What was saved by a node whose live value had been overwritten with 2.
+    private func late(_ mode: SyncMode) throws -> LateFragments {
+        func section(_ name: String, _ value: Float) -> TrainerStateSection {
+            TrainerStateSection(
+                name: name, bytes: [Float](repeating: value, count: 4).withUnsafeBytes { Array($0) })
+        }
+        return try #require(
+            LateFragments(
+                mode: mode, rule: Self.rule, heads: [try head(0)],
+                saved: [section("start.0", 2), section("own_momentum.0", 0)]))
+    }
+
+    private func start(_ mode: SyncMode = .windowed) throws -> (TrainingThread, AsyncStream<TrainingEvent>.Iterator) {
         let (stream, continuation) = AsyncStream.makeStream(of: TrainingEvent.self)
         let base = try head(0).digest
         let thread = TrainingThread(
             progress: TrainingProgress(steps: 0, tokens: 0), bases: [base],
-            residuals: FragmentResiduals(layout: try #require(Self.layout), isUsed: true), committedTokens: 7,
+            residuals: FragmentResiduals(layout: try #require(Self.layout), isUsed: true), late: try late(mode),
+            committedTokens: 7,
             makeTrainer: { () throws(TrainingFailure) in CountingTrainer() },
             deliver: { event in
                 continuation.yield(event)
@@ -60,7 +75,7 @@ private final class CountingTrainer: FragmentTrainer {
         var (thread, events) = try start()
         thread.takeSnapshot(FragmentIndex(0), RoundIndex(1))
         guard
-            case .snapshotTaken(_, let round, let values, let residual, let progress, let contributes)? =
+            case .snapshotTaken(_, let round, let values, let residual, nil, let progress, let contributes)? =
                 await events.next()
         else {
             Issue.record("no snapshot")
@@ -86,6 +101,38 @@ private final class CountingTrainer: FragmentTrainer {
         }
         #expect(sections.first?.bytes == [4, 0, 4, 0])
         #expect(bases == [newHead.digest])
+        thread.end()
+        guard case .ended? = await events.next() else {
+            Issue.record("the thread must end")
+            return
+        }
+    }
+
+    @Test(arguments: [(SyncMode.fullOverlap, UInt8(8)), (.eager, 7)])
+    func `where means come late a copy is measured from its start and then overwritten`(
+        mode: SyncMode, next: UInt8
+    ) async throws {
+        var (thread, events) = try start(mode)
+        thread.takeSnapshot(
+            FragmentIndex(0), RoundIndex(2),
+            turn: SnapshotTurn(head: try head(8), share: 1, settled: SettledResidual()))
+        guard case .snapshotTaken(_, _, let copy, _, let start?, _, _)? = await events.next() else {
+            Issue.record("no copy with a start")
+            return
+        }
+        #expect(copy == [0, 0, 0, 0] && start.values == [2, 2, 2, 2] && start.head == (try head(0).digest))
+        thread.requestState()
+        guard case .state(let sections, _, let bases)? = await events.next() else {
+            Issue.record("no state")
+            return
+        }
+        #expect(bases == [try head(8).digest])
+        // Eager: the head less rate x share x (own + no momentum), own being 2 - 0.
+        #expect(sections.first { $0.name == "live" }?.bytes == [next, next, next, next])
+        let restored = try #require(
+            LateFragments(mode: mode, rule: Self.rule, heads: [try head(0)], saved: sections))
+        #expect(restored.start(of: FragmentIndex(0)) == [Float](repeating: Float(next), count: 4))
+        #expect(LateFragments(mode: mode, rule: Self.rule, heads: [try head(0)], saved: []) == nil)
         thread.end()
         guard case .ended? = await events.next() else {
             Issue.record("the thread must end")

@@ -94,6 +94,9 @@ extension Charter {
         message.inner.batchSequences = UInt32(clamping: inner.batchSequences)
         message.outer.learningRate = outer.learningRate
         message.outer.momentum = outer.momentum
+        message.outer.stalenessPenalty = UInt32(outer.penalty.rawValue)
+        message.outer.momentumClip = outer.momentumClip
+        message.syncMode = syncMode.rawValue
         message.fragmentRule = fragmentRule.rawValue
         message.innerStepsPerRound = UInt32(clamping: innerStepsPerRound)
         message.overlapSteps = UInt32(clamping: overlapSteps)
@@ -138,6 +141,10 @@ extension Charter {
             throw .field("unknown codec")
         }
         guard wire.feedback >= 0, wire.feedback <= 1 else { throw .field("feedback must be in [0, 1]") }
+        guard let syncMode = SyncMode(rawValue: wire.syncMode) else { throw .field("unknown sync mode") }
+        guard let penalty = UInt8(exactly: wire.outer.stalenessPenalty).flatMap(StalenessPenalty.init(rawValue:)) else {
+            throw .field("unknown staleness penalty")
+        }
         let admission = try Admission(wire)
         guard let aggregation = Aggregation(rawValue: wire.aggregation) else { throw .field("unknown aggregation") }
         let model = wire.model
@@ -163,6 +170,9 @@ extension Charter {
             tokenBudget: wire.tokenBudget, weightCap: wire.weightCap, admission: admission, aggregation: aggregation,
             heldOut: heldOut)
         gatherMembersMax = Int(wire.gatherMembersMax)
+        self.syncMode = syncMode
+        self.outer.penalty = penalty
+        self.outer.momentumClip = wire.outer.momentumClip
     }
 }
 

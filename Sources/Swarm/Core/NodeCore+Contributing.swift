@@ -88,7 +88,9 @@ extension NodeCore {
         guard targets.contains(where: { $0 != nil }), !round.contributor.isEncoding else { return }
         fragments[fragment.value].round?.contributor.isEncoding = true
         compute(
-            .encodeContribution(fragment: fragment, round: round.index, assignment: assignment), fragment,
+            .encodeContribution(
+                fragment: fragment, round: round.index, assignment: assignment,
+                measuredFrom: measuredFrom(round.index, fragment)), fragment,
             .contribution(round.index, targets))
     }
 
@@ -179,7 +181,9 @@ extension NodeCore {
             }
         }
         compute(
-            .aggregate(fragment: fragment, round: round.index, tiles: owner.tiles, contributions: contributions),
+            .aggregate(
+                fragment: fragment, round: round.index, tiles: owner.tiles, contributions: contributions,
+                measuredFrom: measuredFrom(round.index, fragment)),
             fragment, .aggregate(owner.id))
     }
 

@@ -44,7 +44,9 @@ extension NodeCore {
         assignment[mine] = target.tiles
         targets[mine] = target
         compute(
-            .encodeContribution(fragment: fragment, round: round.index, assignment: assignment), fragment,
+            .encodeContribution(
+                fragment: fragment, round: round.index, assignment: assignment,
+                measuredFrom: measuredFrom(round.index, fragment)), fragment,
             .contribution(round.index, targets))
     }
 
@@ -73,7 +75,7 @@ extension NodeCore {
             fragments[fragment.value].round?.checks[check] = .running
             compute(
                 .checkContribution(
-                    fragment: fragment, base: round.tip.head,
+                    fragment: fragment, base: measuredFrom(round.index, fragment) ?? round.tip.head,
                     contribution: ContributionReference(member: position, share: check.share, blob: blob)),
                 fragment, .check(round.index, round.members[position].peer, check))
         }

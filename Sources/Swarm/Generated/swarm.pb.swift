@@ -736,6 +736,11 @@ nonisolated struct WireSnapshot: Sendable {
 
   var tiles: [WireBlob] = []
 
+  /// What the head remembers of past steps: the norm of its last step, and the largest norm of a mean.
+  var lastStep: Double = 0
+
+  var largestGradient: Double = 0
+
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
   init() {}
@@ -1076,6 +1081,12 @@ nonisolated struct WireCharter: @unchecked Sendable {
     set {_uniqueStorage()._feedback = newValue}
   }
 
+  /// 0: windowed, 1: full overlap, 2: eager (round.md).
+  var syncMode: UInt32 {
+    get {_storage._syncMode}
+    set {_uniqueStorage()._syncMode = newValue}
+  }
+
   /// Most members of a round in which everybody averages all contributions; 0: tiles have owners in every round.
   var gatherMembersMax: UInt32 {
     get {_storage._gatherMembersMax}
@@ -1157,6 +1168,12 @@ nonisolated struct WireCharterOuter: Sendable {
   var learningRate: Float = 0
 
   var momentum: Float = 0
+
+  /// Under full overlap, what a late mean is divided by: 0: 1, 1: gap, 2: excess (payload.md).
+  var stalenessPenalty: UInt32 = 0
+
+  /// Under full overlap, how many times its root mean square an element of the momentum may be; 0: any.
+  var momentumClip: Float = 0
 
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -2723,7 +2740,7 @@ nonisolated extension WireSnapshotRequest: SwiftProtobuf.Message, SwiftProtobuf.
 
 nonisolated extension WireSnapshot: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".Snapshot"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}fragment\0\u{1}round\0\u{1}tiles\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}fragment\0\u{1}round\0\u{1}tiles\0\u{3}last_step\0\u{3}largest_gradient\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -2734,6 +2751,8 @@ nonisolated extension WireSnapshot: SwiftProtobuf.Message, SwiftProtobuf._Messag
       case 1: try { try decoder.decodeSingularUInt32Field(value: &self.fragment) }()
       case 2: try { try decoder.decodeSingularUInt64Field(value: &self.round) }()
       case 3: try { try decoder.decodeRepeatedMessageField(value: &self.tiles) }()
+      case 4: try { try decoder.decodeSingularDoubleField(value: &self.lastStep) }()
+      case 5: try { try decoder.decodeSingularDoubleField(value: &self.largestGradient) }()
       default: break
       }
     }
@@ -2749,6 +2768,12 @@ nonisolated extension WireSnapshot: SwiftProtobuf.Message, SwiftProtobuf._Messag
     if !self.tiles.isEmpty {
       try visitor.visitRepeatedMessageField(value: self.tiles, fieldNumber: 3)
     }
+    if self.lastStep.bitPattern != 0 {
+      try visitor.visitSingularDoubleField(value: self.lastStep, fieldNumber: 4)
+    }
+    if self.largestGradient.bitPattern != 0 {
+      try visitor.visitSingularDoubleField(value: self.largestGradient, fieldNumber: 5)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -2756,6 +2781,8 @@ nonisolated extension WireSnapshot: SwiftProtobuf.Message, SwiftProtobuf._Messag
     if lhs.fragment != rhs.fragment {return false}
     if lhs.round != rhs.round {return false}
     if lhs.tiles != rhs.tiles {return false}
+    if lhs.lastStep != rhs.lastStep {return false}
+    if lhs.largestGradient != rhs.largestGradient {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -3136,7 +3163,7 @@ nonisolated extension WireSignedCharter: SwiftProtobuf.Message, SwiftProtobuf._M
 
 nonisolated extension WireCharter: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".Charter"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}version\0\u{1}name\0\u{1}founder\0\u{1}model\0\u{1}tokenizer\0\u{1}seed\0\u{1}inner\0\u{1}outer\0\u{3}fragment_rule\0\u{3}inner_steps_per_round\0\u{3}overlap_steps\0\u{3}blend_alpha\0\u{1}codec\0\u{3}token_budget\0\u{3}weight_cap\0\u{1}admission\0\u{1}aggregation\0\u{3}held_out\0\u{1}allowed\0\u{3}result_codec\0\u{1}feedback\0\u{4}\u{2}gather_members_max\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}version\0\u{1}name\0\u{1}founder\0\u{1}model\0\u{1}tokenizer\0\u{1}seed\0\u{1}inner\0\u{1}outer\0\u{3}fragment_rule\0\u{3}inner_steps_per_round\0\u{3}overlap_steps\0\u{3}blend_alpha\0\u{1}codec\0\u{3}token_budget\0\u{3}weight_cap\0\u{1}admission\0\u{1}aggregation\0\u{3}held_out\0\u{1}allowed\0\u{3}result_codec\0\u{1}feedback\0\u{3}sync_mode\0\u{3}gather_members_max\0")
 
   fileprivate class _StorageClass {
     var _version: UInt32 = 0
@@ -3160,6 +3187,7 @@ nonisolated extension WireCharter: SwiftProtobuf.Message, SwiftProtobuf._Message
     var _allowed: [Data] = []
     var _resultCodec: WireCharterCodec? = nil
     var _feedback: Float = 0
+    var _syncMode: UInt32 = 0
     var _gatherMembersMax: UInt32 = 0
 
       // This property is used as the initial default value for new instances of the type.
@@ -3192,6 +3220,7 @@ nonisolated extension WireCharter: SwiftProtobuf.Message, SwiftProtobuf._Message
       _allowed = source._allowed
       _resultCodec = source._resultCodec
       _feedback = source._feedback
+      _syncMode = source._syncMode
       _gatherMembersMax = source._gatherMembersMax
     }
   }
@@ -3232,6 +3261,7 @@ nonisolated extension WireCharter: SwiftProtobuf.Message, SwiftProtobuf._Message
         case 19: try { try decoder.decodeRepeatedBytesField(value: &_storage._allowed) }()
         case 20: try { try decoder.decodeSingularMessageField(value: &_storage._resultCodec) }()
         case 21: try { try decoder.decodeSingularFloatField(value: &_storage._feedback) }()
+        case 22: try { try decoder.decodeSingularUInt32Field(value: &_storage._syncMode) }()
         case 23: try { try decoder.decodeSingularUInt32Field(value: &_storage._gatherMembersMax) }()
         default: break
         }
@@ -3308,6 +3338,9 @@ nonisolated extension WireCharter: SwiftProtobuf.Message, SwiftProtobuf._Message
       if _storage._feedback.bitPattern != 0 {
         try visitor.visitSingularFloatField(value: _storage._feedback, fieldNumber: 21)
       }
+      if _storage._syncMode != 0 {
+        try visitor.visitSingularUInt32Field(value: _storage._syncMode, fieldNumber: 22)
+      }
       if _storage._gatherMembersMax != 0 {
         try visitor.visitSingularUInt32Field(value: _storage._gatherMembersMax, fieldNumber: 23)
       }
@@ -3341,6 +3374,7 @@ nonisolated extension WireCharter: SwiftProtobuf.Message, SwiftProtobuf._Message
         if _storage._allowed != rhs_storage._allowed {return false}
         if _storage._resultCodec != rhs_storage._resultCodec {return false}
         if _storage._feedback != rhs_storage._feedback {return false}
+        if _storage._syncMode != rhs_storage._syncMode {return false}
         if _storage._gatherMembersMax != rhs_storage._gatherMembersMax {return false}
         return true
       }
@@ -3503,7 +3537,7 @@ nonisolated extension WireCharterInner: SwiftProtobuf.Message, SwiftProtobuf._Me
 
 nonisolated extension WireCharterOuter: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".CharterOuter"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}learning_rate\0\u{1}momentum\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}learning_rate\0\u{1}momentum\0\u{3}staleness_penalty\0\u{3}momentum_clip\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -3513,6 +3547,8 @@ nonisolated extension WireCharterOuter: SwiftProtobuf.Message, SwiftProtobuf._Me
       switch fieldNumber {
       case 1: try { try decoder.decodeSingularFloatField(value: &self.learningRate) }()
       case 2: try { try decoder.decodeSingularFloatField(value: &self.momentum) }()
+      case 3: try { try decoder.decodeSingularUInt32Field(value: &self.stalenessPenalty) }()
+      case 4: try { try decoder.decodeSingularFloatField(value: &self.momentumClip) }()
       default: break
       }
     }
@@ -3525,12 +3561,20 @@ nonisolated extension WireCharterOuter: SwiftProtobuf.Message, SwiftProtobuf._Me
     if self.momentum.bitPattern != 0 {
       try visitor.visitSingularFloatField(value: self.momentum, fieldNumber: 2)
     }
+    if self.stalenessPenalty != 0 {
+      try visitor.visitSingularUInt32Field(value: self.stalenessPenalty, fieldNumber: 3)
+    }
+    if self.momentumClip.bitPattern != 0 {
+      try visitor.visitSingularFloatField(value: self.momentumClip, fieldNumber: 4)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   static func ==(lhs: WireCharterOuter, rhs: WireCharterOuter) -> Bool {
     if lhs.learningRate != rhs.learningRate {return false}
     if lhs.momentum != rhs.momentum {return false}
+    if lhs.stalenessPenalty != rhs.stalenessPenalty {return false}
+    if lhs.momentumClip != rhs.momentumClip {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
