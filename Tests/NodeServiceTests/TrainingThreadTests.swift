@@ -50,9 +50,10 @@ private final class CountingTrainer: FragmentTrainer {
             TrainerStateSection(
                 name: name, bytes: [Float](repeating: value, count: 4).withUnsafeBytes { Array($0) })
         }
+        let base = try head(0)
         return try #require(
             LateFragments(
-                mode: mode, rule: Self.rule, heads: [try head(0)],
+                mode: mode, rule: Self.rule, heads: [base],
                 saved: [section("start.0", 2), section("own_momentum.0", 0)]))
     }
 
@@ -112,27 +113,26 @@ private final class CountingTrainer: FragmentTrainer {
     func `where means come late a copy is measured from its start and then overwritten`(
         mode: SyncMode, next: UInt8
     ) async throws {
+        let (old, new) = (try head(0), try head(8))
         var (thread, events) = try start(mode)
         thread.takeSnapshot(
-            FragmentIndex(0), RoundIndex(2),
-            turn: SnapshotTurn(head: try head(8), share: 1, settled: SettledResidual()))
+            FragmentIndex(0), RoundIndex(2), turn: SnapshotTurn(head: new, share: 1, settled: SettledResidual()))
         guard case .snapshotTaken(_, _, let copy, _, let start?, _, _)? = await events.next() else {
             Issue.record("no copy with a start")
             return
         }
-        #expect(copy == [0, 0, 0, 0] && start.values == [2, 2, 2, 2] && start.head == (try head(0).digest))
+        #expect(copy == [0, 0, 0, 0] && start.values == [2, 2, 2, 2] && start.head == old.digest)
         thread.requestState()
         guard case .state(let sections, _, let bases)? = await events.next() else {
             Issue.record("no state")
             return
         }
-        #expect(bases == [try head(8).digest])
+        #expect(bases == [new.digest])
         // Eager: the head less rate x share x (own + no momentum), own being 2 - 0.
         #expect(sections.first { $0.name == "live" }?.bytes == [next, next, next, next])
-        let restored = try #require(
-            LateFragments(mode: mode, rule: Self.rule, heads: [try head(0)], saved: sections))
+        let restored = try #require(LateFragments(mode: mode, rule: Self.rule, heads: [old], saved: sections))
         #expect(restored.start(of: FragmentIndex(0)) == [Float](repeating: Float(next), count: 4))
-        #expect(LateFragments(mode: mode, rule: Self.rule, heads: [try head(0)], saved: []) == nil)
+        #expect(LateFragments(mode: mode, rule: Self.rule, heads: [old], saved: [])?.start(of: FragmentIndex(0)) == nil)
         thread.end()
         guard case .ended? = await events.next() else {
             Issue.record("the thread must end")
