@@ -35,8 +35,11 @@ package final class FragmentWorkshop {
 
     private struct LiveCopy {
         var live: [Float]
-        /// The head that was current when the copy was taken: the only base that it may be measured against.
+        /// The head that the live value was current with when the copy was taken: the only base that it may be measured
+        /// against.
         var base: Digest
+        /// What the outer gradient is measured from, where that is not the current head; else empty.
+        var start: [Float]
         /// What earlier encodings had left over at the same step boundary; empty without error feedback.
         var residual: [Float]
         /// Per contribution that was encoded, what it leaves over.
@@ -73,15 +76,20 @@ package final class FragmentWorkshop {
     /// - Parameters:
     ///   - live: [parameterCount] float32 in the fragment's order (`FragmentLayout.Fragment.gather`).
     ///   - residual: the residual at the same boundary, of the same shape; empty: all 0.
+    ///   - start: where means come late, what the live value was last overwritten with, and the head that this rests on; nil:
+    ///     the current head.
     package func keepSnapshot(
-        _ fragment: FragmentIndex, _ round: RoundIndex, live: [Float], residual: [Float] = []
+        _ fragment: FragmentIndex, _ round: RoundIndex, live: [Float], residual: [Float] = [],
+        start: (values: [Float], head: Digest)? = nil
     ) {
         let count = heads[fragment.value].theta.count
         precondition(
-            live.count == count && (residual.isEmpty || residual.count == count),
+            live.count == count && (residual.isEmpty || residual.count == count)
+                && (start.map { $0.values.count == count } ?? true),
             "a live copy must have its fragment's shape")
         snapshots[SnapshotKey(fragment: fragment, round: round)] = LiveCopy(
-            live: live, base: heads[fragment.value].digest, residual: residual)
+            live: live, base: start?.head ?? heads[fragment.value].digest, start: start?.values ?? [],
+            residual: residual)
     }
 
     /// Forgets such a copy; nothing happens if there is none.
@@ -109,10 +117,10 @@ package final class FragmentWorkshop {
         }
         do throws(JobFailure) {
             switch job {
-            case .encodeContribution(_, let round, let assignment, let room):
-                return try encodeContribution(fragment, round, assignment, room)
-            case .aggregate(_, _, let tiles, let contributions, let level):
-                return try aggregate(fragment, tiles, contributions, resultCodec: try resultCodec(level))
+            case .encodeContribution(_, let round, let assignment, let room, let base):
+                return try encodeContribution(fragment, round, assignment, room, base: base)
+            case .aggregate(_, _, let tiles, let contributions, let level, let base):
+                return try aggregate(fragment, tiles, contributions, resultCodec: try resultCodec(level), base: base)
             case .checkContribution(_, let base, let contribution):
                 return .contributionChecked(refusal: try refusal(fragment, base, contribution))
             case .outerStep(_, let base, let step):
@@ -143,7 +151,7 @@ extension Job {
     /// The fragment that the job is about.
     package var fragment: FragmentIndex {
         switch self {
-        case .encodeContribution(let fragment, _, _, _), .aggregate(let fragment, _, _, _, _),
+        case .encodeContribution(let fragment, _, _, _, _), .aggregate(let fragment, _, _, _, _, _),
             .checkContribution(let fragment, _, _), .outerStep(let fragment, _, _), .adopt(let fragment, _),
             .discard(let fragment, _), .captureSnapshot(let fragment),
             .installSnapshot(let fragment, _):
@@ -158,17 +166,18 @@ extension FragmentWorkshop {
     /// Encodes base minus live, once per owner.
     private func encodeContribution(
         _ fragment: FragmentLayout.Fragment, _ round: RoundIndex, _ assignment: [[TileIndex]],
-        _ room: ContributionRoom
+        _ room: ContributionRoom, base: Digest?
     ) throws(JobFailure) -> JobResult {
         let head = heads[fragment.index.value]
         guard let copy = snapshots[SnapshotKey(fragment: fragment.index, round: round)] else {
             throw JobFailure("no live copy is kept for fragment \(fragment.index.value), round \(round.value)")
         }
-        guard copy.base == head.digest else {
-            throw JobFailure("the live copy was taken against head \(copy.base.short), not \(head.digest.short)")
+        let base = base ?? head.digest
+        guard copy.base == base else {
+            throw JobFailure("the live copy was taken against head \(copy.base.short), not \(base.short)")
         }
         // Once for all owners: a decay step and a difference of the whole fragment.
-        let accumulated = encoding.feedback > 0 ? accumulate(head, copy) : []
+        let accumulated = encoding.feedback > 0 || !copy.start.isEmpty ? accumulate(head, copy) : []
         let chosen = try chooseCodecs(fragment, round, assignment, room, accumulated)
         var references: [BlobReference?] = []
         for (position, tiles) in assignment.enumerated() {
@@ -181,8 +190,10 @@ extension FragmentWorkshop {
             do throws(PayloadError) {
                 if encoding.feedback > 0 {
                     (bytes, leftOver) = try encodeWithFeedback(
-                        accumulated, head.digest, tiles, fragment,
-                        codecs: chosen.isEmpty ? nil : chosen[position]?.codecs)
+                        accumulated, base, tiles, fragment, codecs: chosen.isEmpty ? nil : chosen[position]?.codecs)
+                } else if !copy.start.isEmpty {
+                    bytes = try OuterSync.encodeContribution(
+                        accumulated, base: base, tiles: tiles, of: fragment, codec: encoding.contribution)
                 } else {
                     bytes = try OuterSync.encodeContribution(
                         head: head, live: copy.live, tiles: tiles, of: fragment, codec: encoding.contribution)
@@ -216,7 +227,8 @@ extension FragmentWorkshop {
 
     /// The outer gradient with what is added of the residual.
     private func accumulate(_ head: FragmentHead, _ copy: LiveCopy) -> [Float] {
-        var local = LocalFragment(base: head.theta, decay: encoding.feedback)
+        var local = LocalFragment(
+            base: copy.start.isEmpty ? head.theta : copy.start, decay: encoding.feedback)
         if !copy.residual.isEmpty { local.restore(copy.residual) }
         return local.accumulated(live: copy.live)
     }
@@ -247,11 +259,11 @@ extension FragmentWorkshop {
     /// Averages what has arrived and encodes the mean.
     private func aggregate(
         _ fragment: FragmentLayout.Fragment, _ tiles: [TileIndex], _ references: [ContributionReference],
-        resultCodec: Codec
+        resultCodec: Codec, base: Digest?
     ) throws(JobFailure) -> JobResult {
+        let base = base ?? heads[fragment.index.value].digest
         var aggregation = Aggregation(
-            fragment: fragment, encoding: encoding, resultCodec: resultCodec,
-            base: heads[fragment.index.value].digest, tiles: tiles, rule: rule)
+            fragment: fragment, encoding: encoding, resultCodec: resultCodec, base: base, tiles: tiles, rule: rule)
         let contributions = references.map { reference in
             Aggregation.Contribution(
                 member: reference.member, share: reference.share, bytes: blobs.read(reference.blob.digest))
@@ -269,8 +281,7 @@ extension FragmentWorkshop {
         let reference = try store(result)
         if keepsResidual {
             let description = PayloadDescription(
-                kind: .result, charterCodec: resultCodec, fragment: fragment, base: heads[fragment.index.value].digest,
-                tiles: tiles)
+                kind: .result, charterCodec: resultCodec, fragment: fragment, base: base, tiles: tiles)
             do throws(PayloadError) {
                 try feedback.encoded(outcome.encoded, as: result, description, of: fragment, reference.digest)
             } catch { throw JobFailure(error.description) }
@@ -313,7 +324,9 @@ extension FragmentWorkshop {
         }
         let codec = step.kind == .result ? try resultCodec(step.resultLevel) : encoding.contribution
         do throws(FragmentHead.StepError) {
-            let next = try head.advanced(by: step, rule: rule, codec: codec, fragment: fragment) { blobs.read($0) }
+            let next = try head.advanced(
+                by: step, rule: rule, codec: codec, fragment: fragment, base: step.measuredFrom
+            ) { blobs.read($0) }
             candidates[fragment.index, default: [:]][next.digest] = next
             candidatePayloads[fragment.index, default: [:]][next.digest] = step.payloads.map(\.blob.digest)
             return next.digest

@@ -72,15 +72,19 @@ package struct OuterStepDescription: Hashable, Sendable {
     package var kind: PayloadDescription.Kind
     /// Which of `PayloadEncoding.resultCodecs` results have.
     package var resultLevel: Int
+    /// The head that the contributions were measured from; nil: the previous head.
+    package var measuredFrom: Digest?
 
     /// Wraps the fields.
     package init(
-        payloads: [CommittedPayload], scalars: [UInt8], kind: PayloadDescription.Kind = .result, resultLevel: Int = 0
+        payloads: [CommittedPayload], scalars: [UInt8], kind: PayloadDescription.Kind = .result, resultLevel: Int = 0,
+        measuredFrom: Digest? = nil
     ) {
         self.payloads = payloads
         self.scalars = scalars
         self.kind = kind
         self.resultLevel = resultLevel
+        self.measuredFrom = measuredFrom
     }
 }
 
@@ -106,15 +110,15 @@ package struct SnapshotManifest: Hashable, Sendable {
 package enum Job: Hashable, Sendable {
     /// Encode base head minus the snapshotted live value, once per owner.
     /// `assignment[i]` lists the tiles of member i (empty lists give no blob); `room` says what the links carry, where the
-    /// charter has a ladder.
+    /// charter has a ladder. The snapshot must be measured from the head `measuredFrom`; nil: from the current one.
     case encodeContribution(
         fragment: FragmentIndex, round: RoundIndex, assignment: [[TileIndex]],
-        room: ContributionRoom = ContributionRoom())
+        room: ContributionRoom = ContributionRoom(), measuredFrom: Digest? = nil)
     /// Check and average contributions for some tiles, and encode the mean once.
     /// The mean has the codec at `resultLevel` of `PayloadEncoding.resultCodecs`.
     case aggregate(
         fragment: FragmentIndex, round: RoundIndex, tiles: [TileIndex], contributions: [ContributionReference],
-        resultLevel: Int = 0)
+        resultLevel: Int = 0, measuredFrom: Digest? = nil)
     /// Look whether a contribution for all tiles can be averaged: it decodes, and its values and share are possible ones.
     case checkContribution(fragment: FragmentIndex, base: Digest, contribution: ContributionReference)
     /// Compute the head that follows `base` and keep it as a candidate until `adopt` or `discard`.

@@ -9,7 +9,7 @@ extension InvariantChecker {
         _ job: Job, _ result: JobResult, _ node: SimulatedNode, _ nodes: [SimulatedNode]
     ) throws(InvariantViolation) {
         switch (job, result) {
-        case (.encodeContribution(let fragment, let round, _, _), .contributionEncoded(let blobs, let tables)):
+        case (.encodeContribution(let fragment, let round, _, _, _), .contributionEncoded(let blobs, let tables)):
             let ladder = world.charter.encoding.ladder
             for table in tables where table?.codecs.contains(where: ladder.contains) == true {
                 counters.coarseContributions += 1
@@ -18,7 +18,7 @@ extension InvariantChecker {
                 throw InvariantViolation(.contract, node.number, "encodes a contribution without a copy")
             }
             for blob in blobs { if let blob { contributions[blob.digest] = copy } }
-        case (.aggregate(_, _, _, let references, let level), .aggregated(let blob, let members, _)):
+        case (.aggregate(_, _, _, let references, let level, _), .aggregated(let blob, let members, _)):
             if level > 0 { counters.coarseResults += 1 }
             results[blob.digest] = references.filter { members.contains($0.member) }
         case (.outerStep(let fragment, _, let step), .outerStepped(let head)):
@@ -74,8 +74,15 @@ extension InvariantChecker {
         }
         try checkDescription(step, value, node)
         let shape = world.layout.fragments[value.fragment.value]
+        let measured = world.charter.syncMode.measuredFrom(RoundIndex(value.round))
+        guard let measuredFrom = head(value.fragment, measured.value) else {
+            throw InvariantViolation(.headIsPure, node.number, "\(value.place): what it is measured from is unknown")
+        }
+        guard base == value.base, step.measuredFrom.map({ $0 == measuredFrom }) ?? (measuredFrom == base) else {
+            throw InvariantViolation(.headIsPure, node.number, "\(value.place): measured from another head")
+        }
         let problem = reference.advance(
-            by: step, base: base, of: shape, rule: rule, encoding: world.charter.encoding
+            by: step, base: measuredFrom, of: shape, rule: rule, encoding: world.charter.encoding
         ) { digest in
             for node in nodes { if let bytes = node.disk.blobs[digest] { return bytes } }
             return nil
@@ -130,6 +137,9 @@ extension InvariantChecker {
             counters.overwrites += 1
             return
         }
+        guard !world.charter.syncMode.isLate else {
+            throw InvariantViolation(.contract, node.number, "blends \(place) where snapshots overwrite")
+        }
         let records = finals[fragment]
         guard application.round.value >= 1 else {
             throw InvariantViolation(.blendOnlyListed, node.number, "blends genesis")
@@ -147,13 +157,50 @@ extension InvariantChecker {
         _ application: HeadApplication, _ head: FragmentHead, _ node: SimulatedNode
     ) throws(InvariantViolation) {
         let fragment = application.fragment
-        guard let reference = reference(fragment, headRounds[node.number.value][fragment.value]),
-            reference.hasSameBits(as: head)
+        try checkBits(head, fragment, node)
+        if application.overwrite {
+            overwrittenAt[node.number.value][fragment.value].append(lineages[node.number.value].count)
+        }
+    }
+
+    /// A head that replaces or is blended into a live value is one that its node has held.
+    private func checkBits(
+        _ head: FragmentHead, _ fragment: FragmentIndex, _ node: SimulatedNode
+    ) throws(InvariantViolation) {
+        let held = headRounds[node.number.value][fragment.value]
+        guard let round = (0...held).last(where: { self.head(fragment, $0) == head.digest }),
+            world.charter.syncMode.isLate || round == held,
+            reference(fragment, round)?.hasSameBits(as: head) == true
         else {
             throw InvariantViolation(.sameBits, node.number, "f\(fragment.value): applies other bits than its round's")
         }
-        if application.overwrite {
-            overwrittenAt[node.number.value][fragment.value] = lineages[node.number.value].count
+    }
+
+    /// A live value was copied, and then overwritten with a head; under the eager rule with the node's own share on top.
+    func turned(
+        _ fragment: FragmentIndex, _ round: RoundIndex, _ head: FragmentHead, live: [Float], _ node: SimulatedNode
+    ) throws(InvariantViolation) {
+        try checkBits(head, fragment, node)
+        overwrittenAt[node.number.value][fragment.value].append(lineages[node.number.value].count)
+        counters.turns += 1
+        guard world.charter.syncMode == .fullOverlap else { return }
+        guard zip(live, head.theta).allSatisfy({ $0.bitPattern == $1.bitPattern }) else {
+            throw InvariantViolation(.sameBits, node.number, "f\(fragment.value): goes on with other bits")
+        }
+    }
+
+    /// Where means come late, a contribution is measured from what the live value was overwritten with, and names that head.
+    func measured(
+        _ fragment: FragmentIndex, from start: [Float], head: Digest, _ node: SimulatedNode
+    ) throws(InvariantViolation) {
+        let held = headRounds[node.number.value][fragment.value]
+        guard let round = (0...held).last(where: { self.head(fragment, $0) == head }),
+            let reference = reference(fragment, round)
+        else {
+            throw InvariantViolation(.sameBits, node.number, "f\(fragment.value): rests on a head that never was")
+        }
+        guard world.charter.syncMode == .eager || reference.theta == start else {
+            throw InvariantViolation(.sameBits, node.number, "f\(fragment.value): is measured from other bits")
         }
     }
 

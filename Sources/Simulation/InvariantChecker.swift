@@ -32,6 +32,8 @@ package final class InvariantChecker {
         package var coarseContributions = 0
         /// Aggregates with a result codec of the ladder.
         package var coarseResults = 0
+        /// Times that a live fragment was overwritten at its snapshot.
+        package var turns = 0
     }
 
     /// A round's one decision.
@@ -98,8 +100,8 @@ package final class InvariantChecker {
     /// Per node, counter to physical step.
     var lineages: [[UInt32]]
     var physicalSteps: [UInt32]
-    /// Per node and fragment the steps behind the last overwrite.
-    var overwrittenAt: [[Int]]
+    /// Per node and fragment the steps behind each overwrite.
+    var overwrittenAt: [[[Int]]]
     /// Per node and fragment which physical steps are committed.
     var committedSteps: [[Set<UInt32>]]
     /// The newest copies of each node by fragment and round.
@@ -144,7 +146,7 @@ package final class InvariantChecker {
         headRounds = ledgersAsked
         lineages = Array(repeating: [], count: nodeCount)
         physicalSteps = Array(repeating: 0, count: nodeCount)
-        overwrittenAt = Array(repeating: Array(repeating: 0, count: fragmentCount), count: nodeCount)
+        overwrittenAt = Array(repeating: Array(repeating: [], count: fragmentCount), count: nodeCount)
         committedSteps = Array(repeating: Array(repeating: [], count: fragmentCount), count: nodeCount)
         contributionCounts = Array(repeating: 0, count: nodeCount)
     }
@@ -188,6 +190,8 @@ package final class InvariantChecker {
     func started(_ node: SimulatedNode, from progress: TrainingProgress) throws(InvariantViolation) {
         let number = node.number.value
         lineages[number].removeSubrange(min(Int(progress.steps), lineages[number].count)...)
+        // A local snapshot is taken right after a step, before what happens at its boundary: later overwrites are undone.
+        for fragment in finals.indices { overwrittenAt[number][fragment].removeAll { $0 >= Int(progress.steps) } }
         var counts = Array(repeating: UInt64(0), count: finals.count)
         for record in node.disk.journal {
             switch record {
@@ -232,7 +236,7 @@ package final class InvariantChecker {
         let number = node.number.value
         copies[CopyKey(node: node.number, fragment: fragment, round: round)] = CopyRecord(
             node: node.number, round: round, lineage: lineages[number],
-            stepsBeforeOverwrite: min(overwrittenAt[number][fragment.value], lineages[number].count))
+            stepsBeforeOverwrite: overwrittenAt[number][fragment.value].last ?? 0)
     }
 
     func counted(_ node: NodeNumber) { contributionCounts[node.value] += 1 }

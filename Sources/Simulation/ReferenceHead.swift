@@ -9,6 +9,7 @@ struct ReferenceHead: Sendable {
     var velocity: [Float]
     var versions: [UInt32]
     var scalars: [UInt8]
+    var drift = OuterDrift.none
 
     /// The head before the first round.
     init(genesis head: FragmentHead, of fragment: FragmentLayout.Fragment) {
@@ -21,6 +22,11 @@ struct ReferenceHead: Sendable {
     /// The digest of everything above, from the floats.
     func digest(of fragment: FragmentLayout.Fragment) -> Digest {
         var root = Array("atoll head 1".utf8) + Digest(hashing: scalars).bytes
+        if drift.lastStep != 0 || drift.largestGradient != 0 {
+            for word in [drift.lastStep.bitPattern, drift.largestGradient.bitPattern] {
+                for shift in 0..<8 { root.append(UInt8(truncatingIfNeeded: word >> UInt64(8 * shift))) }
+            }
+        }
         for (index, tile) in fragment.tiles.enumerated() {
             var chunk: [UInt8] = []
             Self.append(versions[index], to: &chunk)
@@ -64,7 +70,13 @@ struct ReferenceHead: Sendable {
                 }
             }
         }
-        move(by: means, of: fragment, rule: rule)
+        switch rule.method {
+        case .nesterov: move(by: means, of: fragment, rule: rule)
+        case .staleHeavyBall(let penalty, let clip):
+            // Sums of squares go over the tiles in commit order.
+            let order = step.kind == .contribution ? means.keys.sorted() : step.payloads.flatMap(\.tiles)
+            move(by: means, in: order, of: fragment, rule: rule, penalty, clip)
+        }
         scalars = step.scalars
         return nil
     }
@@ -81,6 +93,44 @@ struct ReferenceHead: Sendable {
             }
             versions[index.value] += 1
         }
+    }
+
+    /// CO2's heavy ball: v = mu v + mean / Lambda, clipped; Theta = Theta - eta v.
+    private mutating func move(
+        by means: [TileIndex: [Float]], in order: [TileIndex], of fragment: FragmentLayout.Fragment, rule: OuterRule,
+        _ penalty: StalenessPenalty, _ clip: MomentumClip
+    ) {
+        let squares = order.reduce(0.0) { $0 + ReferenceMean.squares(of: means[$1] ?? []) }
+        drift.largestGradient = max(drift.largestGradient, squares.squareRoot())
+        let ratio = drift.largestGradient > 0 ? drift.lastStep / drift.largestGradient : 0
+        let divisor =
+            switch penalty {
+            case .none: 1.0
+            case .gap: 1 + ratio
+            case .excess: max(1, ratio)
+            }
+        let scale = Float(1 / divisor)
+        for index in order {
+            for (position, change) in zip(fragment.tiles[index.value].range, means[index] ?? []) {
+                velocity[position] = rule.momentum * velocity[position] + scale * change
+            }
+        }
+        func moved() -> Double {
+            order.reduce(0.0) { $0 + ReferenceMean.squares(of: Array(velocity[fragment.tiles[$1.value].range])) }
+        }
+        var bound = Float.greatestFiniteMagnitude
+        let count = order.reduce(0) { $0 + fragment.tiles[$1.value].count }
+        if case .rootMeanSquares(let factor) = clip, count > 0 {
+            bound = Float(Double(factor) * (moved() / Double(count)).squareRoot())
+        }
+        for index in order {
+            for position in fragment.tiles[index.value].range {
+                velocity[position] = min(max(velocity[position], -bound), bound)
+                theta[position] = theta[position] - rule.learningRate * velocity[position]
+            }
+            versions[index.value] += 1
+        }
+        drift.lastStep = Double(rule.learningRate) * moved().squareRoot()
     }
 
     private struct Problem: Error { var text: String }
@@ -132,7 +182,7 @@ struct ReferenceHead: Sendable {
 
     /// Whether a node's head has these very bits.
     func hasSameBits(as head: FragmentHead) -> Bool {
-        versions == head.versions && scalars == head.scalars
+        versions == head.versions && scalars == head.scalars && drift == head.drift
             && theta.elementsEqual(head.theta) { $0.bitPattern == $1.bitPattern }
             && velocity.elementsEqual(head.velocity) { $0.bitPattern == $1.bitPattern }
     }

@@ -40,12 +40,13 @@ enum ReferenceMean {
 
     /// Per tile the squares in 16 lanes by index, folded in lane order; the tiles in order.
     private static func norm(of tiles: [[Float]]) -> Double {
-        var total = 0.0
-        for values in tiles {
-            var lanes = [Double](repeating: 0, count: 16)
-            for (index, value) in values.enumerated() { lanes[index % 16] += Double(value) * Double(value) }
-            total += lanes.reduce(0, +)
-        }
-        return total.squareRoot()
+        tiles.reduce(0.0) { $0 + squares(of: $1) }.squareRoot()
+    }
+
+    /// The sum of squares of one tile's values.
+    static func squares(of values: [Float]) -> Double {
+        var lanes = [Double](repeating: 0, count: 16)
+        for (index, value) in values.enumerated() { lanes[index % 16] += Double(value) * Double(value) }
+        return lanes.reduce(0, +)
     }
 }

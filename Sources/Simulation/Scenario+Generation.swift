@@ -27,6 +27,11 @@ extension Scenario {
         model.encoding = Self.encodings[Int(seed % UInt64(Self.encodings.count))]
         // Never, always, or only while few members are here: then rounds of both kinds follow each other.
         model.gatherMembersMax = [0, 18, 5][Int(seed / 4 % 3)]
+        model.syncMode = [.windowed, .fullOverlap, .windowed, .eager, .fullOverlap, .windowed, .eager][Int(seed % 7)]
+        if model.syncMode.isLate {
+            model.overlapSteps = 0
+            model.encoding.residualStaysLive = false
+        }
         self.init(
             seed: seed, nodes: Self.nodes(count: nodeCount, faultsEnd: faultsEnd, using: &generator), model: model,
             faults: [], faultsEnd: faultsEnd, roundsAfterFaults: 2, recoveryTimeMax: .seconds(600))

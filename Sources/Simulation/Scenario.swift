@@ -78,6 +78,8 @@ package struct ModelDescription: Hashable, Sendable {
     package var tokenBudget: UInt64
     /// How payloads are encoded.
     package var encoding = PayloadEncoding(.e3m0)
+    /// How live values go on while a mean is under way.
+    package var syncMode = SyncMode.windowed
     /// Most members of a round whose contributions everybody averages; 0: never.
     package var gatherMembersMax = 0
     /// Parameters of each tensor; every tensor is one tile.

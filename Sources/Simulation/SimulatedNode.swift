@@ -54,6 +54,14 @@ package final class SimulatedNode {
     func syncLatency() -> Duration { generator.draw(.microseconds(100)...description.syncLatencyMax) }
 }
 
+/// A copy of a live fragment that a core wants.
+struct WantedSnapshot {
+    var fragment: FragmentIndex
+    var round: RoundIndex
+    /// What replaces the live value behind the copy: head, share of a mean, and what was settled of the residual.
+    var turn: (head: FragmentHead, share: Float, settled: SettledResidual)?
+}
+
 /// The memory of a running node.
 package final class RunningNode {
     /// The shipped protocol.
@@ -66,9 +74,11 @@ package final class RunningNode {
     var timers: [NodeCore.Timer: UInt64] = [:]
     var timerSettings: UInt64 = 0
     /// Copies asked for and not yet made, in the order of asking.
-    var snapshotsWanted: [(fragment: FragmentIndex, round: RoundIndex)] = []
+    var snapshotsWanted: [WantedSnapshot] = []
     /// Heads to apply, the newest per fragment.
     var applications: [FragmentIndex: HeadApplication] = [:]
+    /// Where means come late, the heads that these applications put in place.
+    var appliedHeads: [FragmentIndex: FragmentHead] = [:]
     /// Per fragment the moment at which its job queue is empty.
     var jobsEnd: [FragmentIndex: Moment] = [:]
     /// The shipped fetching of blobs.

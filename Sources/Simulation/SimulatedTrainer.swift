@@ -10,6 +10,8 @@ package struct LocalSnapshot: Hashable, Sendable {
     package var residuals: [[Float]]
     /// Per fragment the digest of the head that the live values belong to.
     package var bases: [Digest]
+    /// Per fragment, where means come late, from where the next outer gradient is measured; else empty.
+    package var late: [LateFragment] = []
     /// Steps and tokens so far.
     package var progress: TrainingProgress
 }
@@ -28,6 +30,7 @@ package struct SimulatedTrainer {
     private var residuals: [[Float]]
     private var bases: [Digest]
     private let encoding: PayloadEncoding
+    private var late: [LateFragment]
     /// Per fragment the step up to which `live` has been moved.
     private var movedTo: [UInt64]
     /// Steps and tokens so far.
@@ -48,6 +51,7 @@ package struct SimulatedTrainer {
         live = start.live
         residuals = start.residuals
         bases = start.bases
+        late = start.late
         progress = start.progress
         movedTo = Array(repeating: start.progress.steps, count: live.count)
     }
@@ -78,11 +82,31 @@ package struct SimulatedTrainer {
     /// What encoding has left over of a fragment.
     package func residual(of fragment: FragmentIndex) -> [Float] { residuals[fragment.value] }
 
+    /// What outer gradients of a fragment are measured from, and the head that this rests on; nil where that is the current head.
+    package func start(of fragment: FragmentIndex) -> (values: [Float], head: Digest)? {
+        late.isEmpty ? nil : (late[fragment.value].start, bases[fragment.value])
+    }
+
+    /// Puts in place what commits have settled of a residual.
+    package mutating func settle(_ settled: SettledResidual, of fragment: FragmentIndex) {
+        settled.write(into: &residuals[fragment.value], of: layout.fragments[fragment.value])
+    }
+
+    /// Replaces the live values by a head, as the late modes do behind a copy; gives the new ones.
+    package mutating func turn(
+        _ fragment: FragmentIndex, head: FragmentHead, share: Float, rule: OuterRule
+    ) -> [Float] {
+        let values = values(of: fragment)
+        live[fragment.value] = late[fragment.value].turn(live: values, theta: head.theta, share: share, rule: rule)
+        bases[fragment.value] = head.digest
+        return live[fragment.value]
+    }
+
     /// Blends some tiles of a head into the live values, or replaces them all, and settles the residual.
     package mutating func apply(_ application: HeadApplication, head: FragmentHead, settled: SettledResidual) {
         let index = application.fragment.value
         var start = head.theta
-        if application.overwrite {
+        if application.overwrite, !application.keepsResidual {
             residuals[index] = Array(repeating: 0, count: residuals[index].count)
         } else if encoding.residualStaysLive {
             start = settled.resumption(under: start, decay: encoding.feedback, of: layout.fragments[index])
@@ -91,6 +115,7 @@ package struct SimulatedTrainer {
         }
         if application.overwrite {
             live[index] = head.theta
+            if !late.isEmpty { late[index].reset(to: head.theta) }
             movedTo[index] = progress.steps
         } else {
             var values = values(of: application.fragment)
@@ -108,6 +133,6 @@ package struct SimulatedTrainer {
     /// The whole state, to be saved.
     package mutating func snapshot() -> LocalSnapshot {
         for fragment in layout.fragments { _ = values(of: fragment.index) }
-        return LocalSnapshot(live: live, residuals: residuals, bases: bases, progress: progress)
+        return LocalSnapshot(live: live, residuals: residuals, bases: bases, late: late, progress: progress)
     }
 }

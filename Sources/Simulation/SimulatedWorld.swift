@@ -58,6 +58,13 @@ package struct SimulatedWorld: Sendable {
         }
         var charter = Self.charter(of: scenario.model, founder: identities[0].peerID, seed: scenario.seed)
         charter.gatherMembersMax = scenario.model.gatherMembersMax
+        charter.syncMode = scenario.model.syncMode
+        if scenario.model.syncMode.isLate { charter.blendAlpha = 0 }
+        if scenario.model.syncMode == .fullOverlap {
+            charter.outer = Charter.Outer(learningRate: 0.5, momentum: 0.2)
+            charter.outer.penalty = scenario.seed.isMultiple(of: 2) ? .gap : .excess
+            charter.outer.momentumClip = scenario.seed.isMultiple(of: 3) ? 2 : 0
+        }
         if scenario.invites != nil { charter.admission = .invite }
         self.charter = charter
         do {

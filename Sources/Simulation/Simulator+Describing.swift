@@ -27,8 +27,8 @@ extension Simulator {
     static func describe(_ job: Job) -> String {
         let fragment = "f\(job.fragment.value)"
         return switch job {
-        case .encodeContribution(_, let round, _, _): "encode \(fragment) r\(round.value)"
-        case .aggregate(_, let round, let tiles, let contributions, let level):
+        case .encodeContribution(_, let round, _, _, _): "encode \(fragment) r\(round.value)"
+        case .aggregate(_, let round, let tiles, let contributions, let level, _):
             "aggregate \(fragment) r\(round.value) \(tiles.count) tiles of \(contributions.count), level \(level)"
         case .checkContribution(_, _, let contribution): "check \(fragment) \(contribution.blob.digest.short)"
         case .outerStep(_, let base, let step):

@@ -43,14 +43,21 @@ extension Simulator {
         case .persist(let record, let token): try persist(record, token, node)
         case .pruneSlots(let fragment, let round): try prune(fragment, through: round, node)
         case .compute(let job, let token): compute(job, token, life, running)
-        case .takeSnapshot(let fragment, let round):
-            running.snapshotsWanted.append((fragment, round))
+        case .takeSnapshot(let fragment, let round, let sequel):
+            var wanted = WantedSnapshot(fragment: fragment, round: round)
+            if case .turn(let share) = sequel {
+                wanted.turn = (running.workshop.head(fragment), share, running.workshop.takeSettled(fragment))
+            }
+            running.snapshotsWanted.append(wanted)
             if !running.isTraining { queue.schedule(.boundary(life), after: .zero) }
         case .releaseSnapshot(let fragment, let round, let committed):
             running.workshop.releaseSnapshot(fragment, round, committed: committed)
         case .apply(let application):
             try checker.applying(application, node)
             running.applications[application.fragment] = application
+            if world.charter.syncMode.isLate {
+                running.appliedHeads[application.fragment] = running.workshop.head(application.fragment)
+            }
             if !running.isTraining { queue.schedule(.boundary(life), after: .zero) }
         case .setCommittedTokens(let tokens): try checker.committedTokensTold(tokens, node)
         case .stopTraining:
@@ -147,7 +154,9 @@ extension Simulator {
         for application in running.applications.values.sorted(by: { $0.fragment < $1.fragment })
         where !running.isTraining || application.notBeforeStep <= running.trainer.progress.steps {
             running.applications[application.fragment] = nil
-            let head = running.workshop.head(application.fragment)
+            let head =
+                running.appliedHeads.removeValue(forKey: application.fragment)
+                ?? running.workshop.head(application.fragment)
             try checker.applied(application, head, node)
             running.trainer.apply(
                 application, head: head, settled: running.workshop.takeSettled(application.fragment))
@@ -156,12 +165,28 @@ extension Simulator {
         }
         let wanted = running.snapshotsWanted
         running.snapshotsWanted = wanted.filter { running.applications[$0.fragment] != nil }
-        for (fragment, round) in wanted where running.applications[fragment] == nil {
-            running.workshop.keepSnapshot(
-                fragment, round, live: running.trainer.values(of: fragment),
-                residual: running.trainer.residual(of: fragment))
-            checker.snapshotTaken(fragment, round, node)
-            queue.schedule(.input(life, .snapshotTaken(fragment, round, running.trainer.progress)), after: .zero)
+        for copy in wanted where running.applications[copy.fragment] == nil {
+            try takeSnapshot(copy, node, running)
+            queue.schedule(
+                .input(life, .snapshotTaken(copy.fragment, copy.round, running.trainer.progress)), after: .zero)
         }
+    }
+
+    /// Copies a live fragment, and overwrites it behind the copy if means come late.
+    private func takeSnapshot(
+        _ copy: WantedSnapshot, _ node: SimulatedNode, _ running: RunningNode
+    ) throws(InvariantViolation) {
+        let fragment = copy.fragment
+        if let turn = copy.turn { running.trainer.settle(turn.settled, of: fragment) }
+        let start = running.trainer.start(of: fragment)
+        if let start { try checker.measured(fragment, from: start.values, head: start.head, node) }
+        running.workshop.keepSnapshot(
+            fragment, copy.round, live: running.trainer.values(of: fragment),
+            residual: running.trainer.residual(of: fragment), start: start)
+        checker.snapshotTaken(fragment, copy.round, node)
+        guard let turn = copy.turn else { return }
+        let live = running.trainer.turn(
+            fragment, head: turn.head, share: turn.share, rule: world.charter.outerRule)
+        try checker.turned(fragment, copy.round, turn.head, live: live, node)
     }
 }

@@ -93,6 +93,8 @@ extension Simulator {
                 live: world.genesis.map(\.theta),
                 residuals: world.genesis.map { Array(repeating: 0, count: $0.theta.count) },
                 bases: world.genesis.map(\.digest),
+                late: world.charter.syncMode.isLate
+                    ? world.genesis.map { LateFragment(start: $0.theta, mode: world.charter.syncMode) } : [],
                 progress: TrainingProgress(steps: 0, tokens: 0))
         let trainer = SimulatedTrainer(
             layout: world.layout, encoding: world.charter.encoding, tokensPerStep: scenario.model.tokensPerStep,

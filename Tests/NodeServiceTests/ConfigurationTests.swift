@@ -66,7 +66,17 @@ import Testing
                 try SwarmSpecification.parse(specification.yaml(modelName: "micro"), name: "spec.yaml") == specification
             )
         }
+        specification.syncMode = .fullOverlap
+        specification.blendAlpha = nil
+        specification.penalty = .excess
+        specification.momentumClip = 2
+        specification.exchange = .gather
+        #expect(
+            try SwarmSpecification.parse(specification.yaml(modelName: "micro"), name: "spec.yaml") == specification)
         for (text, words) in [
+            ("sync: {mode: late}", "windowed, full-overlap or eager"),
+            ("sync: {exchange: both}", "scatter, gather or auto"),
+            ("outer: {penalty: some}", "none, gap or excess"), ("outer: {momentum_clip: -1}", "momentum_clip"),
             ("admission: closed", "open, allow-list or invite"), ("admission: allow-list", "needs 'allow'"),
             ("admission: allow-list\nallow: [me]", "'me'"),
             ("admission: invite\nallow: [\(Self.peer)]", "allow-list' only"),
@@ -117,6 +127,24 @@ import Testing
         #expect(LinkTableReport(json: report.json)?.links == report.links)
         #expect(report.links[0].table == "3 e3m0" && report.links[0].theirTable == "1 mixed")
         #expect(report.text.contains("5.1 Mbit/s") && report.text.contains("12.0 ms"))
+    }
+
+    @Test func `a specification's mode and exchange decide what it leaves out`() throws {
+        let founder = try PeerID(Self.peer)
+        func charter(_ text: String) throws -> Charter {
+            try SwarmSpecification.parse(text, name: "spec.yaml")
+                .charter(founder: founder, tokenizer: Digest(hashing: [1]))
+        }
+        let windowed = try charter("name: a")
+        #expect(windowed.syncMode == .windowed && windowed.overlapSteps == 2 && windowed.gatherMembersMax == 0)
+        let full = try charter("sync: {mode: full-overlap}")
+        #expect(full.syncMode == .fullOverlap && full.overlapSteps == 0 && full.blendAlpha == 0)
+        #expect(full.outer.learningRate < 1 - full.outer.momentum)
+        let eager = try charter("sync: {mode: eager}\nouter: {learning_rate: 0.3}")
+        #expect(eager.syncMode == .eager && eager.outer.learningRate == 0.3 && eager.overlapSteps == 0)
+        #expect(try charter("sync: {codec: 'topk:64'}").gatherMembersMax == 18)
+        #expect(try charter("sync: {codec: 'topk:64', exchange: scatter}").gatherMembersMax == 0)
+        #expect(try charter("sync: {exchange: gather}").gatherMembersMax == Limits.roundMembersMax)
     }
 
     @Test func `domain options add up by name and bad ones are refused`() throws {

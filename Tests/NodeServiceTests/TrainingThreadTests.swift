@@ -42,14 +42,31 @@ private final class CountingTrainer: FragmentTrainer {
         return FragmentHead(genesis: [Float](repeating: value, count: 4), scalars: [0], fragment: layout.fragments[0])
     }
 
+    private static let rule = OuterRule(learningRate: 0.5, momentum: 0)
+
+    /// What was saved by a node whose live value had been overwritten with 2.
+    private func late(_ mode: SyncMode) throws -> LateFragments {
+        func section(_ name: String, _ value: Float) -> TrainerStateSection {
+            TrainerStateSection(
+                name: name, bytes: [Float](repeating: value, count: 4).withUnsafeBytes { Array($0) })
+        }
+        let base = try head(0)
+        return try #require(
+            LateFragments(
+                mode: mode, rule: Self.rule, heads: [base],
+                saved: [section("start.0", 2), section("own_momentum.0", 0)]))
+    }
+
     private func start(
-        _ encoding: PayloadEncoding = PayloadEncoding(contribution: .e3m0, result: .e3m0, feedback: 1)
+        _ mode: SyncMode = .windowed,
+        encoding: PayloadEncoding = PayloadEncoding(contribution: .e3m0, result: .e3m0, feedback: 1)
     ) throws -> (TrainingThread, AsyncStream<TrainingEvent>.Iterator) {
         let (stream, continuation) = AsyncStream.makeStream(of: TrainingEvent.self)
         let base = try head(0).digest
         let thread = TrainingThread(
             progress: TrainingProgress(steps: 0, tokens: 0), bases: [base],
-            residuals: FragmentResiduals(layout: try #require(Self.layout), encoding: encoding), committedTokens: 7,
+            residuals: FragmentResiduals(layout: try #require(Self.layout), encoding: encoding), late: try late(mode),
+            committedTokens: 7,
             makeTrainer: { () throws(TrainingFailure) in CountingTrainer() },
             deliver: { event in
                 continuation.yield(event)
@@ -62,7 +79,7 @@ private final class CountingTrainer: FragmentTrainer {
         var (thread, events) = try start()
         thread.takeSnapshot(FragmentIndex(0), RoundIndex(1))
         guard
-            case .snapshotTaken(_, let round, let values, let residual, let progress, let contributes)? =
+            case .snapshotTaken(_, let round, let values, let residual, nil, let progress, let contributes)? =
                 await events.next()
         else {
             Issue.record("no snapshot")
@@ -97,7 +114,7 @@ private final class CountingTrainer: FragmentTrainer {
 
     @Test func `what is left over goes into the live value where it stays there, and nowhere else`() async throws {
         let encoding = PayloadEncoding(contribution: .e3m0, result: .e3m0, feedback: 0.5, residualStaysLive: true)
-        var (thread, events) = try start(encoding)
+        var (thread, events) = try start(encoding: encoding)
         var settled = SettledResidual()
         settled.tiles[TileIndex(0)] = [4, -4, 0, 2]
         thread.apply(
@@ -106,11 +123,42 @@ private final class CountingTrainer: FragmentTrainer {
                 alpha: 0, overwrite: false, notBeforeStep: 0), head: try head(8), settled: settled)
         thread.takeSnapshot(FragmentIndex(0), RoundIndex(2))
         while let event = await events.next() {
-            guard case .snapshotTaken(_, _, let values, let residual, _, _) = event else { continue }
+            guard case .snapshotTaken(_, _, let values, let residual, _, _, _) = event else { continue }
             #expect(values == [6, 10, 8, 7] && residual.isEmpty)
             break
         }
         thread.end()
+    }
+
+    @Test(arguments: [(SyncMode.fullOverlap, UInt8(8)), (.eager, 7)])
+    func `where means come late a copy is measured from its start and then overwritten`(
+        mode: SyncMode, next: UInt8
+    ) async throws {
+        let (old, new) = (try head(0), try head(8))
+        var (thread, events) = try start(mode)
+        thread.takeSnapshot(
+            FragmentIndex(0), RoundIndex(2), turn: SnapshotTurn(head: new, share: 1, settled: SettledResidual()))
+        guard case .snapshotTaken(_, _, let copy, _, let start?, _, _)? = await events.next() else {
+            Issue.record("no copy with a start")
+            return
+        }
+        #expect(copy == [0, 0, 0, 0] && start.values == [2, 2, 2, 2] && start.head == old.digest)
+        thread.requestState()
+        guard case .state(let sections, _, let bases)? = await events.next() else {
+            Issue.record("no state")
+            return
+        }
+        #expect(bases == [new.digest])
+        // Eager: the head less rate x share x (own + no momentum), own being 2 - 0.
+        #expect(sections.first { $0.name == "live" }?.bytes == [next, next, next, next])
+        let restored = try #require(LateFragments(mode: mode, rule: Self.rule, heads: [old], saved: sections))
+        #expect(restored.start(of: FragmentIndex(0)) == [Float](repeating: Float(next), count: 4))
+        #expect(LateFragments(mode: mode, rule: Self.rule, heads: [old], saved: [])?.start(of: FragmentIndex(0)) == nil)
+        thread.end()
+        guard case .ended? = await events.next() else {
+            Issue.record("the thread must end")
+            return
+        }
     }
 
     @Test func `steps are counted and see the committed tokens`() async throws {

@@ -4,93 +4,6 @@ import PeerNet
 
 @testable import Swarm
 
-/// A head as the fake arithmetic knows it: its scalars and a digest per tile.
-struct FakeHead: Hashable {
-    var scalars: [UInt8]
-    var leaves: [Digest]
-
-    var manifest: SnapshotManifest {
-        SnapshotManifest(scalars: scalars, tiles: leaves.map { BlobReference(digest: $0, byteCount: 64) })
-    }
-    var digest: Digest { manifest.headDigest }
-}
-
-func testIdentity(_ number: UInt8) -> Identity {
-    Identity(seed: [UInt8](repeating: number, count: 32))!
-}
-
-func testCharter(
-    founder: PeerID, budget: UInt64 = 1_000_000, stepsPerRound: Int = 20, overlap: Int = 2,
-    admission: Charter.Admission = .open
-) -> Charter {
-    Charter(
-        name: "test", founder: founder,
-        model: .init(
-            vocabularySize: 256, width: 128, layerCount: 4, headCount: 4, keyValueHeadCount: 4, headWidth: 32,
-            feedForwardWidth: 352, contextLength: 128, ropeTheta: 10_000, rmsNormEpsilon: 1e-5, tiedEmbeddings: true),
-        tokenizer: Digest(hashing: [1]), seed: 7,
-        inner: .init(
-            learningRate: 1e-3, finalLearningRateShare: 0.1, beta1: 0.9, beta2: 0.99, epsilon: 1e-8, weightDecay: 0.1,
-            gradientClip: 1, warmupTokens: 1_000, batchSequences: 8), outer: .init(learningRate: 0.7, momentum: 0.9),
-        fragmentRule: .stridedThrees, innerStepsPerRound: stepsPerRound, overlapSteps: overlap, blendAlpha: 0.5,
-        encoding: PayloadEncoding(.e3m0), tokenBudget: budget, admission: admission)
-}
-
-/// One node: what its disk keeps, and the core while it runs.
-final class TestNode {
-    struct PendingApply { var application: HeadApplication }
-
-    let number: Int
-    let identity: Identity
-    var core: NodeCore?
-    var incarnation: UInt64 = 0
-    // Disk.
-    var slots: [(FragmentIndex, RoundIndex, [UInt8])] = []
-    var finals: [[[UInt8]]]
-    var heads: [(round: UInt64, head: FakeHead)]
-    var liveBases: [Digest?]
-    var blobs: Set<Digest> = []
-    var progress = TrainingProgress(steps: 0, tokens: 0)
-    var savedProgress = TrainingProgress(steps: 0, tokens: 0)
-    var knownPeers: [PeerID: [Multiaddr]] = [:]
-    var admissions: [Digest: [UInt8]] = [:]
-    var credential: Credential?
-    // Memory.
-    var candidates: [Digest: FakeHead] = [:]
-    var timers: [NodeCore.Timer: Moment] = [:]
-    var applies: [FragmentIndex: HeadApplication] = [:]
-    var snapshotsAsked: [(FragmentIndex, RoundIndex)] = []
-    var trains = true
-    var diskWorks = true
-    /// Whether it says of its blobs that they are smaller than they are.
-    var tellsFalseSizes = false
-    /// Whether nobody can decode its contributions.
-    var sendsUnfit = false
-    var stepDuration: Duration = .milliseconds(100)
-    var finished = false
-    var stopped = false
-    var events: [NodeCore.Event] = []
-    var sent: [[UInt8]] = []
-    var committedTokens: UInt64 = 0
-
-    var peerID: PeerID { identity.peerID }
-    var isUp: Bool { core != nil }
-
-    init(number: Int, identity: Identity, genesis: [FakeHead]) {
-        self.number = number
-        self.identity = identity
-        finals = genesis.map { _ in [] }
-        heads = genesis.map { (0, $0) }
-        liveBases = genesis.map { _ in nil }
-    }
-
-    func summaries(_ fragment: Int) -> [NodeCore.RoundSummary] {
-        events.compactMap { event in
-            if case .roundFinal(let summary) = event, summary.fragment.value == fragment { summary } else { nil }
-        }
-    }
-}
-
 /// Some cores wired to each other on a virtual clock, with seeded latencies and arithmetic on digests.
 final class TestSwarm {
     struct Happening {
@@ -130,7 +43,8 @@ final class TestSwarm {
 
     init(
         nodes count: Int, fragments: Int = 2, tiles: Int = 3, budget: UInt64 = 1_000_000, stepsPerRound: Int = 20,
-        seed: UInt64 = 1, admission: Charter.Admission = .open, gather: Int = 0
+        seed: UInt64 = 1, admission: Charter.Admission = .open, gather: Int = 0,
+        mode: SyncMode = .windowed
     ) {
         random = SeededRandom(seed: seed)
         shapes = (0..<fragments).map { _ in
@@ -140,6 +54,11 @@ final class TestSwarm {
         var charter = testCharter(
             founder: founder.peerID, budget: budget, stepsPerRound: stepsPerRound, admission: admission)
         charter.gatherMembersMax = gather
+        charter.syncMode = mode
+        if mode.isLate {
+            charter.overlapSteps = 0
+            charter.blendAlpha = 0
+        }
         self.charter = charter
         swarmID = Digest(hashing: [9, 9])
         genesis = (0..<fragments).map { fragment in
@@ -183,6 +102,8 @@ final class TestSwarm {
         node.applies = [:]
         node.snapshotsAsked = []
         node.progress = node.savedProgress
+        node.bases = zip(node.liveBases, genesis).map { $0 ?? $1.digest }
+        node.copies = [:]
         let configuration = NodeCore.Configuration(
             identity: node.identity, charter: charter, swarmID: swarmID, incarnation: node.incarnation,
             listenAddresses: [address(number)],
@@ -301,12 +222,20 @@ final class TestSwarm {
             else { continue }
             node.applies[fragment] = nil
             node.liveBases[fragment.value] = node.heads[fragment.value].head.digest
+            node.bases[fragment.value] = node.heads[fragment.value].head.digest
             node.savedProgress = node.progress
             perform(.applied(fragment, application.round, node.progress), on: node)
         }
         let asked = node.snapshotsAsked
         node.snapshotsAsked = []
-        for (fragment, round) in asked {
+        for (fragment, round, turn) in asked {
+            if charter.syncMode.isLate {
+                node.copies[[UInt64(fragment.value), round.value]] = node.bases[fragment.value]
+            }
+            if let turn {
+                node.liveBases[fragment.value] = turn
+                node.bases[fragment.value] = turn
+            }
             node.savedProgress = node.progress
             perform(.snapshotTaken(fragment, round, node.progress), on: node)
         }
@@ -393,11 +322,14 @@ final class TestSwarm {
             node.slots.removeAll { $0.0 == fragment && $0.1 <= round }
         case .compute(let job, let token):
             schedule(node, after: 0.002, .input(.computed(token, compute(job, node))))
-        case .takeSnapshot(let fragment, let round):
-            node.snapshotsAsked.append((fragment, round))
+        case .takeSnapshot(let fragment, let round, let sequel):
+            let turns = sequel != .none
+            node.snapshotsAsked.append((fragment, round, turns ? node.heads[fragment.value].head.digest : nil))
             if node.stopped { schedule(node, after: 0, .step) }
         case .releaseSnapshot: break
-        case .apply(let application): node.applies[application.fragment] = application
+        case .apply(let application):
+            node.applies[application.fragment] = application
+            if !application.overwrite { node.blends += 1 }
         case .setCommittedTokens(let tokens): node.committedTokens = tokens
         case .stopTraining: node.stopped = true
         case .finished: node.finished = true
@@ -431,7 +363,10 @@ final class TestSwarm {
             return reference
         }
         switch job {
-        case .encodeContribution(let fragment, let round, let assignment, _):
+        case .encodeContribution(let fragment, let round, let assignment, _, let base):
+            if let base, node.copies[[UInt64(fragment.value), round.value]] != base {
+                return .failed(reason: "the copy rests on another head")
+            }
             let references = assignment.map { tiles in
                 tiles.isEmpty
                     ? nil
@@ -443,7 +378,7 @@ final class TestSwarm {
             }
             if node.sendsUnfit { unfit.formUnion(references.compactMap { $0?.digest }) }
             return .contributionEncoded(references)
-        case .aggregate(_, _, let tiles, let contributions, _):
+        case .aggregate(_, _, let tiles, let contributions, _, _):
             precondition(contributions.allSatisfy { node.blobs.contains($0.blob.digest) })
             return .aggregated(
                 blob: blob(tiles.map { UInt8($0.value) } + contributions.flatMap { $0.blob.digest.bytes }),

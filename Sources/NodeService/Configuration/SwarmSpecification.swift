@@ -15,11 +15,16 @@ struct SwarmSpecification: Equatable {
     var finalLearningRateShare: Float = 0.1
     var weightDecay: Float = 0.1
     var warmupTokens: UInt64?
-    var outerLearningRate: Float = 0.7
-    var outerMomentum: Float = 0.6
+    /// nil: the mode's own.
+    var outerLearningRate: Float?
+    var outerMomentum: Float?
+    var penalty = StalenessPenalty.none
+    var momentumClip: Float = 0
     var innerStepsPerRound = 30
-    var overlapSteps = 2
-    var blendAlpha: Float = 0.25
+    var syncMode = SyncMode.windowed
+    /// nil: the mode's own.
+    var overlapSteps: Int?
+    var blendAlpha: Float?
     var encoding = PayloadEncoding(.e3m0)
     var exchange = Exchange.auto
     var weighting = Weighting.perStep
@@ -83,6 +88,18 @@ struct SwarmSpecification: Equatable {
             if let momentum = try outer.number("momentum", in: 0...0.99) {
                 specification.outerMomentum = Float(momentum)
             }
+            let penalty = try outer.choice("penalty", "none, gap or excess") { (text) -> StalenessPenalty? in
+                switch text {
+                case "none": StalenessPenalty.none
+                case "gap": .gap
+                case "excess": .excess
+                default: nil
+                }
+            }
+            if let penalty { specification.penalty = penalty }
+            if let clip = try outer.number("momentum_clip", in: 0...1_000) {
+                specification.momentumClip = Float(clip)
+            }
             try outer.finish()
         }
         if var sync = try mapping.mapping("sync") {
@@ -105,6 +122,10 @@ struct SwarmSpecification: Equatable {
                 ["per-step": Weighting.perStep, "tokens": .tokens][$0]
             }
             if let weights { specification.weighting = weights }
+            let mode = try sync.choice("mode", "windowed, full-overlap or eager") { text in
+                SyncMode.allCases.first { Self.name($0) == text }
+            }
+            if let mode { specification.syncMode = mode }
             if let exchange = try sync.choice("exchange", "scatter, gather or auto", Exchange.init(rawValue:)) {
                 specification.exchange = exchange
             }
@@ -184,6 +205,26 @@ struct SwarmSpecification: Equatable {
         }
     }
 
+    private static func name(_ mode: SyncMode) -> String {
+        switch mode {
+        case .windowed: "windowed"
+        case .fullOverlap: "full-overlap"
+        case .eager: "eager"
+        }
+    }
+
+    /// Outer learning rate, outer momentum, tau and alpha where the specification does not say.
+    ///
+    /// A mean that comes a whole round late is stable at lower gains only: full overlap where rate < 1 - momentum, whatever a
+    /// round closes of the distance; eager updates by many members below 0.48 at momentum 0.6.
+    private var defaults: (rate: Float, momentum: Float, overlapSteps: Int, blendAlpha: Float) {
+        switch syncMode {
+        case .windowed: (0.7, 0.6, 2, 0.25)
+        case .fullOverlap: (0.5, 0.2, 0, 0)
+        case .eager: (0.4, 0.6, 0, 0)
+        }
+    }
+
     /// The YAML that `parse` reads back to the same value; for tests and testnets. The model is named by its preset.
     func yaml(modelName: String) -> String {
         """
@@ -198,17 +239,16 @@ struct SwarmSpecification: Equatable {
           weight_decay: \(weightDecay)
           warmup_tokens: \(warmup)
         outer:
-          learning_rate: \(outerLearningRate)
-          momentum: \(outerMomentum)
+          penalty: \(penalty)
+          momentum_clip: \(momentumClip)\(line("learning_rate", outerLearningRate))\(line("momentum", outerMomentum))
         sync:
+          mode: \(Self.name(syncMode))
           inner_steps_per_round: \(innerStepsPerRound)
-          overlap_steps: \(overlapSteps)
-          blend_alpha: \(blendAlpha)
+          exchange: \(exchange.rawValue)\(line("overlap_steps", overlapSteps))\(line("blend_alpha", blendAlpha))
           codec: \(CodecName.name(encoding.contribution))
           result_codec: \(CodecName.name(encoding.result))
           feedback: \(encoding.feedback)
           negotiate: \(!encoding.ladder.isEmpty)
-          exchange: \(exchange.rawValue)
         \(ladderYAML)\(admissionYAML)
 
         """
@@ -218,6 +258,8 @@ struct SwarmSpecification: Equatable {
         encoding.ladder.isEmpty
             ? "" : "  codecs: [\(encoding.ladder.map { "\"\(CodecName.name($0))\"" }.joined(separator: ", "))]\n"
     }
+    /// A line of a nested mapping; nothing where the specification leaves the value to the mode.
+    private func line(_ key: String, _ value: (some Any)?) -> String { value.map { "\n  \(key): \($0)" } ?? "" }
 
     private var admissionYAML: String {
         switch admission {
@@ -239,11 +281,16 @@ struct SwarmSpecification: Equatable {
                 learningRate: learningRate, finalLearningRateShare: finalLearningRateShare, beta1: 0.9, beta2: 0.99,
                 epsilon: 1e-8, weightDecay: weightDecay, gradientClip: 1, warmupTokens: warmup,
                 batchSequences: batchSequences),
-            outer: Charter.Outer(learningRate: outerLearningRate, momentum: outerMomentum),
-            fragmentRule: .stridedThrees, innerStepsPerRound: innerStepsPerRound, overlapSteps: overlapSteps,
-            blendAlpha: blendAlpha, encoding: encoding,
+            outer: Charter.Outer(
+                learningRate: outerLearningRate ?? defaults.rate, momentum: outerMomentum ?? defaults.momentum),
+            fragmentRule: .stridedThrees, innerStepsPerRound: innerStepsPerRound,
+            overlapSteps: overlapSteps ?? defaults.overlapSteps, blendAlpha: blendAlpha ?? defaults.blendAlpha,
+            encoding: encoding,
             tokenBudget: tokenBudget, admission: admission)
         charter.weighting = weighting
+        charter.outer.penalty = penalty
+        charter.outer.momentumClip = momentumClip
+        charter.syncMode = syncMode
         charter.gatherMembersMax = exchange.gatherMembersMax(encoding.contribution)
         return charter
     }

@@ -108,7 +108,10 @@ package actor NodeDaemon {
     private enum WorkshopCommand: Sendable {
         case run(Job, Token)
         case keepSnapshot(
-            FragmentIndex, RoundIndex, live: [Float], residual: [Float], TrainingProgress, contributes: Bool)
+            FragmentIndex, RoundIndex, live: [Float], residual: [Float], start: SnapshotStart?, TrainingProgress,
+            contributes: Bool)
+        /// A snapshot behind which the current head replaces the live value.
+        case takeSnapshot(FragmentIndex, RoundIndex, share: Float)
         case releaseSnapshot(FragmentIndex, RoundIndex, committed: [Digest])
         case apply(HeadApplication)
     }
@@ -148,6 +151,7 @@ package actor NodeDaemon {
             headFolder: setup.folder.heads(layout: setup.layout), executor: ThreadExecutor())
         training = TrainingThread(
             progress: setup.recovered.progress, bases: setup.trainerBases, residuals: setup.residuals,
+            late: setup.late,
             committedTokens: core.status.committedTokens,
             makeTrainer: setup.makeTrainer, deliver: { trainingEvents.add($0) })
     }
@@ -251,10 +255,12 @@ extension NodeDaemon {
         for await event in trainingEvents.stream {
             switch event {
             case .stepped(let progress, let loss, let seconds): stepped(progress, loss: loss, seconds: seconds)
-            case .snapshotTaken(let fragment, let round, let live, let residual, let progress, let contributes):
+            case .snapshotTaken(
+                let fragment, let round, let live, let residual, let start, let progress, let contributes):
                 workshopCommands.add(
                     .keepSnapshot(
-                        fragment, round, live: live, residual: residual, progress, contributes: contributes))
+                        fragment, round, live: live, residual: residual, start: start, progress,
+                        contributes: contributes))
             case .applied(let fragment, let round, let progress): handle(.applied(fragment, round, progress))
             case .state(let sections, let progress, let bases):
                 storageCommands.add(.saveState(sections, progress, bases: bases))
@@ -376,9 +382,14 @@ extension NodeDaemon {
                 // From here on they are the core's: no drop that it asked for earlier may delete them.
                 for blob in result.blobs { _ = setup.blobs.claim(blob.digest, byteCount: blob.byteCount) }
                 handle(.computed(token, result))
-            case .keepSnapshot(let fragment, let round, let live, let residual, let progress, let contributes):
-                await workshop.keepSnapshot(fragment, round, live: live, residual: residual)
+            case .keepSnapshot(
+                let fragment, let round, let live, let residual, let start, let progress, let contributes):
+                await workshop.keepSnapshot(fragment, round, live: live, residual: residual, start: start)
                 handle(.snapshotTaken(fragment, round, contributes ? progress : nil))
+            case .takeSnapshot(let fragment, let round, let share):
+                let (head, settled) = await workshop.takeApplication(fragment)
+                training.takeSnapshot(
+                    fragment, round, turn: SnapshotTurn(head: head, share: share, settled: settled))
             case .releaseSnapshot(let fragment, let round, let committed):
                 await workshop.releaseSnapshot(fragment, round, committed: committed)
             case .apply(let application):
@@ -435,7 +446,9 @@ extension NodeDaemon {
         case .pruneSlots(let fragment, let round): storageCommands.add(.pruneSlots(fragment, round))
         case .forgetAdmission(let key): storageCommands.add(.forgetAdmission(key))
         case .compute(let job, let token): workshopCommands.add(.run(job, token))
-        case .takeSnapshot(let fragment, let round): training.takeSnapshot(fragment, round)
+        case .takeSnapshot(let fragment, let round, .none): training.takeSnapshot(fragment, round)
+        case .takeSnapshot(let fragment, let round, .turn(let share)):
+            workshopCommands.add(.takeSnapshot(fragment, round, share: share))
         case .releaseSnapshot(let fragment, let round, let committed):
             workshopCommands.add(.releaseSnapshot(fragment, round, committed: committed))
         case .apply(let application): workshopCommands.add(.apply(application))

@@ -21,6 +21,7 @@ struct NodeSetup: Sendable {
     let layout: FragmentLayout
     let encoding: PayloadEncoding
     let residuals: FragmentResiduals
+    let late: LateFragments
     let outerRule: OuterRule
     let heads: [FragmentHead]
     let recovered: NodeCore.Recovered
@@ -77,6 +78,14 @@ struct NodeSetup: Sendable {
         }
         residuals = FragmentResiduals(
             layout: layout, encoding: encoding, saved: state?.sections ?? [])
+        guard
+            let late = LateFragments(
+                mode: charter.syncMode, rule: outerRule, heads: heads, saved: state?.sections)
+        else {
+            throw CheckpointError.damaged(
+                path: folder.statePath, reason: "it lacks what this swarm's overlap mode needs")
+        }
+        self.late = late
         let progress = state?.progress ?? TrainingProgress(steps: 0, tokens: 0)
         let recoveredHeads = try Self.recover(heads, folder: folder)
         recovered = NodeCore.Recovered(

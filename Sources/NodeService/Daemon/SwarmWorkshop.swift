@@ -22,8 +22,11 @@ actor SwarmWorkshop {
 
     func run(_ job: Job) -> JobResult { workshop.run(job) }
 
-    func keepSnapshot(_ fragment: FragmentIndex, _ round: RoundIndex, live: [Float], residual: [Float]) {
-        workshop.keepSnapshot(fragment, round, live: live, residual: residual)
+    func keepSnapshot(
+        _ fragment: FragmentIndex, _ round: RoundIndex, live: [Float], residual: [Float], start: SnapshotStart?
+    ) {
+        workshop.keepSnapshot(
+            fragment, round, live: live, residual: residual, start: start.map { ($0.values, $0.head) })
     }
 
     func releaseSnapshot(_ fragment: FragmentIndex, _ round: RoundIndex, committed: [Digest]) {

@@ -10,7 +10,8 @@ package enum TrainingEvent: Sendable {
     case stepped(TrainingProgress, loss: Float, stepSeconds: Double)
     /// The live fragment and its residual were copied at a step boundary; `contributes` is false while the optimizer ramps.
     case snapshotTaken(
-        FragmentIndex, RoundIndex, live: [Float], residual: [Float], TrainingProgress, contributes: Bool)
+        FragmentIndex, RoundIndex, live: [Float], residual: [Float], start: SnapshotStart?, TrainingProgress,
+        contributes: Bool)
     /// A head was blended in or put in place.
     case applied(FragmentIndex, RoundIndex, TrainingProgress)
     /// The state at a step boundary, for the local snapshot: sections, progress, and per fragment the digest of the head
@@ -29,7 +30,7 @@ package enum TrainingEvent: Sendable {
 package final class TrainingThread: @unchecked Sendable {
     /// A request that is honoured at the next step boundary.
     private enum Request {
-        case snapshot(FragmentIndex, RoundIndex)
+        case snapshot(FragmentIndex, RoundIndex, SnapshotTurn?)
         case state
     }
 
@@ -54,10 +55,12 @@ package final class TrainingThread: @unchecked Sendable {
     /// - Parameters:
     ///   - bases: per fragment the digest of the head that the trainer's live value is based on.
     ///   - residuals: per fragment, where error feedback is on, what encoding has left over.
+    ///   - late: where means come late, from where outer gradients are measured.
     ///   - makeTrainer: called once, on the thread; the trainer never leaves it.
     ///   - deliver: receives the events in order, on the thread; must not block.
     package init(
-        progress: TrainingProgress, bases: [Digest], residuals: FragmentResiduals, committedTokens: UInt64,
+        progress: TrainingProgress, bases: [Digest], residuals: FragmentResiduals, late: LateFragments,
+        committedTokens: UInt64,
         makeTrainer: @escaping @Sendable () throws(TrainingFailure) -> any FragmentTrainer,
         deliver: @escaping @Sendable (TrainingEvent) -> Void
     ) {
@@ -68,7 +71,7 @@ package final class TrainingThread: @unchecked Sendable {
         pthread_mutex_init(mutex, nil)
         pthread_cond_init(wake, nil)
         let start = Start(
-            thread: self, progress: progress, bases: bases, residuals: residuals, makeTrainer: makeTrainer)
+            thread: self, progress: progress, bases: bases, residuals: residuals, late: late, makeTrainer: makeTrainer)
         var thread = pthread_t()
         let status = pthread_create(
             &thread, nil,
@@ -76,7 +79,7 @@ package final class TrainingThread: @unchecked Sendable {
                 guard let argument else { return nil }
                 let start = Unmanaged<Start>.fromOpaque(argument).takeRetainedValue()
                 start.thread.run(
-                    progress: start.progress, bases: start.bases, residuals: start.residuals,
+                    progress: start.progress, bases: start.bases, residuals: start.residuals, late: start.late,
                     makeTrainer: start.makeTrainer)
                 return nil
             }, Unmanaged.passRetained(start).toOpaque())
@@ -103,9 +106,10 @@ package final class TrainingThread: @unchecked Sendable {
     /// Sets the branch's committed tokens for the following steps.
     package func setCommittedTokens(_ tokens: UInt64) { change { $0.committedTokens = tokens } }
 
-    /// Asks for a copy of a live fragment; answered by `.snapshotTaken`.
-    package func takeSnapshot(_ fragment: FragmentIndex, _ round: RoundIndex) {
-        change { $0.requests.append(.snapshot(fragment, round)) }
+    /// Asks for a copy of a live fragment, and for what is to happen to the live value behind it; answered by
+    /// `.snapshotTaken`.
+    package func takeSnapshot(_ fragment: FragmentIndex, _ round: RoundIndex, turn: SnapshotTurn? = nil) {
+        change { $0.requests.append(.snapshot(fragment, round, turn)) }
     }
 
     /// Asks for the trainer's state; answered by `.state`.
@@ -117,7 +121,11 @@ package final class TrainingThread: @unchecked Sendable {
             var pending = PendingApplication(application: application, head: head, settled: settled)
             if let waiting = mailbox.applications[application.fragment] {
                 // Neither an overwrite that was due nor a tile that was to be blended may be forgotten.
-                if waiting.application.overwrite { pending.application.overwrite = true }
+                if waiting.application.overwrite {
+                    pending.application.overwrite = true
+                    pending.application.keepsResidual =
+                        waiting.application.keepsResidual && (application.keepsResidual || !application.overwrite)
+                }
                 let tiles = Set(waiting.application.blendedTiles).union(application.blendedTiles)
                 pending.application.blendedTiles = tiles.sorted()
                 pending.settled = waiting.settled
@@ -139,16 +147,19 @@ package final class TrainingThread: @unchecked Sendable {
         let progress: TrainingProgress
         let bases: [Digest]
         let residuals: FragmentResiduals
+        let late: LateFragments
         let makeTrainer: @Sendable () throws(TrainingFailure) -> any FragmentTrainer
 
         init(
             thread: TrainingThread, progress: TrainingProgress, bases: [Digest], residuals: FragmentResiduals,
+            late: LateFragments,
             makeTrainer: @escaping @Sendable () throws(TrainingFailure) -> any FragmentTrainer
         ) {
             self.thread = thread
             self.progress = progress
             self.bases = bases
             self.residuals = residuals
+            self.late = late
             self.makeTrainer = makeTrainer
         }
     }
@@ -157,28 +168,28 @@ package final class TrainingThread: @unchecked Sendable {
 // What runs on the thread.
 extension TrainingThread {
     private func run(
-        progress: TrainingProgress, bases: [Digest], residuals: FragmentResiduals,
+        progress: TrainingProgress, bases: [Digest], residuals: FragmentResiduals, late: LateFragments,
         makeTrainer: @Sendable () throws(TrainingFailure) -> any FragmentTrainer
     ) {
         var progress = progress
-        var bases = bases
-        var residuals = residuals
+        var kept = Kept(bases: bases, residuals: residuals, late: late)
         do throws(TrainingFailure) {
             let trainer = try makeTrainer()
             while let work = nextWork(step: progress.steps) {
                 for pending in work.applications {
                     perform(pending, on: trainer, residuals: residuals)
                     let application = pending.application
-                    if application.overwrite {
-                        residuals.reset(application.fragment)
+                    if application.overwrite, !application.keepsResidual {
+                        kept.residuals.reset(application.fragment)
                     } else {
-                        residuals.settle(pending.settled, of: application.fragment)
+                        kept.residuals.settle(pending.settled, of: application.fragment)
                     }
-                    bases[application.fragment.value] = pending.head.digest
+                    if application.overwrite { kept.late.reset(application.fragment, to: pending.head.theta) }
+                    kept.bases[application.fragment.value] = pending.head.digest
                     deliver(.applied(application.fragment, application.round, progress))
                 }
                 for request in work.requests {
-                    answer(request, from: trainer, progress: progress, bases: bases, residuals: residuals)
+                    answer(request, from: trainer, progress: progress, &kept)
                 }
                 guard work.trains else { continue }
                 let began = clock.now
@@ -191,6 +202,14 @@ extension TrainingThread {
             deliver(.failed(error))
         }
         deliver(.ended)
+    }
+
+    /// What goes with the live values, and is saved with them.
+    private struct Kept {
+        /// Per fragment the digest of the head that the live value is based on.
+        var bases: [Digest]
+        var residuals: FragmentResiduals
+        var late: LateFragments
     }
 
     private struct Work {
@@ -239,21 +258,32 @@ extension TrainingThread {
     }
 
     private func answer(
-        _ request: Request, from trainer: any FragmentTrainer, progress: TrainingProgress, bases: [Digest],
-        residuals: FragmentResiduals
+        _ request: Request, from trainer: any FragmentTrainer, progress: TrainingProgress, _ kept: inout Kept
     ) {
         switch request {
-        case .snapshot(let fragment, let round):
+        case .snapshot(let fragment, let round, let turn):
+            if let turn { kept.residuals.settle(turn.settled, of: fragment) }
             let values = [Float](unsafeUninitializedCapacity: trainer.parameterCount(of: fragment)) { values, count in
                 count = trainer.parameterCount(of: fragment)
                 trainer.readFragment(fragment, into: UnsafeMutableBufferPointer(rebasing: values[..<count]))
             }
+            let start = kept.late.start(of: fragment).map {
+                SnapshotStart(values: $0, head: kept.bases[fragment.value])
+            }
+            if let turn {
+                kept.late.turn(fragment, live: values, by: turn).withUnsafeBufferPointer {
+                    trainer.replaceFragment(fragment, theta: $0)
+                }
+                kept.bases[fragment.value] = turn.head.digest
+            }
             deliver(
                 .snapshotTaken(
-                    fragment, round, live: values, residual: residuals[fragment], progress,
+                    fragment, round, live: values, residual: kept.residuals[fragment], start: start, progress,
                     contributes: !trainer.isRamping))
         case .state:
-            deliver(.state(trainer.saveState() + residuals.sections, progress, bases: bases))
+            deliver(
+                .state(
+                    trainer.saveState() + kept.residuals.sections + kept.late.sections, progress, bases: kept.bases))
         }
     }
 }

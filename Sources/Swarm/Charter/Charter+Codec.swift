@@ -94,6 +94,9 @@ extension Charter {
         message.inner.batchSequences = UInt32(clamping: inner.batchSequences)
         message.outer.learningRate = outer.learningRate
         message.outer.momentum = outer.momentum
+        message.outer.stalenessPenalty = UInt32(outer.penalty.rawValue)
+        message.outer.momentumClip = outer.momentumClip
+        message.syncMode = syncMode.rawValue
         message.fragmentRule = fragmentRule.rawValue
         message.innerStepsPerRound = UInt32(clamping: innerStepsPerRound)
         message.overlapSteps = UInt32(clamping: overlapSteps)
@@ -144,6 +147,10 @@ extension Charter {
         guard wire.ladder.count <= Limits.ladderMax else { throw .field("the ladder has too many codecs") }
         let ladder = wire.ladder.compactMap { Self.codec($0) }
         guard ladder.count == wire.ladder.count else { throw .field("unknown codec in the ladder") }
+        guard let syncMode = SyncMode(rawValue: wire.syncMode) else { throw .field("unknown sync mode") }
+        guard let penalty = UInt8(exactly: wire.outer.stalenessPenalty).flatMap(StalenessPenalty.init(rawValue:)) else {
+            throw .field("unknown staleness penalty")
+        }
         let admission = try Admission(wire)
         guard let aggregation = Aggregation(rawValue: wire.aggregation) else { throw .field("unknown aggregation") }
         let model = wire.model
@@ -175,6 +182,9 @@ extension Charter {
             throw .field("unknown weighting")
         }
         self.weighting = weighting
+        self.syncMode = syncMode
+        self.outer.penalty = penalty
+        self.outer.momentumClip = wire.outer.momentumClip
     }
 }
 

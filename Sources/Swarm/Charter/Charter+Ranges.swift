@@ -15,6 +15,7 @@ extension Charter {
         guard overlapSteps < innerStepsPerRound else {
             throw .field("overlap steps must be fewer than inner steps per round")
         }
+        try validateMode()
         guard blendAlpha >= 0, blendAlpha < 1 else { throw .field("blend alpha must be in [0, 1)") }
         for codec in [encoding.contribution, encoding.result] + encoding.ladder
         where Codec(family: codec.family, level: codec.level) != codec { throw .field("a codec has no such level") }
@@ -46,6 +47,20 @@ extension Charter {
         else {
             throw .field(
                 "each codec of the ladder must be coarser than the one before it, and none as large as the codec")
+        }
+    }
+
+    /// What belongs to one sync mode means nothing in another.
+    private func validateMode() throws(CharterError) {
+        guard syncMode == .windowed || overlapSteps == 0 && blendAlpha == 0 else {
+            throw .field("overlap steps and blend alpha must be 0 where every mean is applied a whole round late")
+        }
+        guard syncMode == .windowed || !encoding.residualStaysLive else {
+            throw .field("residuals stay live where live values are not overwritten: in windowed mode only")
+        }
+        try Self.check("momentum clip", outer.momentumClip, 0...1_000)
+        guard syncMode == .fullOverlap || outer.penalty == .none && outer.momentumClip == 0 else {
+            throw .field("a staleness penalty and a momentum clip go with full overlap only")
         }
     }
 

@@ -43,11 +43,16 @@ package struct Charter: Hashable, Sendable {
     /// Most members of a round in which every member fetches and averages all contributions; 0: never.
     package var gatherMembersMax = 0
 
+    /// How live values go on while a mean is under way.
+    package var syncMode = SyncMode.windowed
+
     /// The arithmetic of the outer step.
     package var outerRule: OuterRule {
-        OuterRule(
+        let clip = outer.momentumClip > 0 ? MomentumClip.rootMeanSquares(outer.momentumClip) : .none
+        return OuterRule(
             learningRate: outer.learningRate, momentum: outer.momentum, weightCap: Double(weightCap),
-            weighting: weighting)
+            weighting: weighting,
+            method: syncMode == .fullOverlap ? .staleHeavyBall(outer.penalty, clip: clip) : .nesterov)
     }
 
     /// The decoder's shape.
@@ -132,12 +137,16 @@ package struct Charter: Hashable, Sendable {
         }
     }
 
-    /// Nesterov SGD over outer gradients.
+    /// SGD with momentum over outer gradients: Nesterov's, or heavy-ball where means come late by full overlap.
     package struct Outer: Hashable, Sendable {
         /// Outer learning rate.
         package var learningRate: Float
         /// Outer momentum.
         package var momentum: Float
+        /// Under full overlap, what a late mean is divided by.
+        package var penalty = StalenessPenalty.none
+        /// Under full overlap, how many times its root mean square an element of the momentum may be; 0: any.
+        package var momentumClip: Float = 0
 
         /// Wraps the fields; ranges are checked by `Charter.sealed`.
         package init(learningRate: Float, momentum: Float) {

@@ -22,6 +22,8 @@ struct FragmentState: Sendable {
     struct Live: Hashable, Sendable {
         /// Base minus live value is a contribution; else the head must overwrite the live value first.
         var isUsable: Bool
+        /// Where means come late: the round of the head that the live value was last overwritten with.
+        var start = RoundIndex(0)
         /// The application that the trainer has not confirmed yet.
         var applying: RoundIndex?
         var isOverwriting = false

@@ -83,8 +83,9 @@ extension NodeCore {
 
     mutating func snapshotRequested(_ fragment: FragmentIndex, from peer: PeerID) {
         let newest = fragments[fragment.value].snapshots.last
-        let offer = SnapshotOffer(
+        var offer = SnapshotOffer(
             fragment: fragment, round: newest?.round ?? RoundIndex(0), tiles: newest?.manifest.tiles ?? [])
+        if let newest { offer.drift = newest.manifest.drift }
         send(.snapshot(offer), to: peer)
     }
 
@@ -96,7 +97,8 @@ extension NodeCore {
             let value = state.ledger.final(of: offer.round)?.value,
             let tokens = state.ledger.tokens(after: RoundIndex(offer.round.value - 1))
         else { return askForSnapshot(fragment) }
-        let manifest = SnapshotManifest(scalars: value.scalars(tokensBefore: tokens), tiles: offer.tiles)
+        let manifest = SnapshotManifest(
+            scalars: value.scalars(tokensBefore: tokens), drift: offer.drift, tiles: offer.tiles)
         guard offer.tiles.count == state.shape.tileCount,
             offer.tiles.allSatisfy({ $0.byteCount <= state.shape.snapshotTileBytesMax }), manifest.headDigest == head
         else {

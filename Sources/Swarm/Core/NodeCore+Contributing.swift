@@ -91,7 +91,9 @@ extension NodeCore {
         compute(
             .encodeContribution(
                 fragment: fragment, round: round.index, assignment: assignment,
-                room: contributionRoom(for: round.members)), fragment, .contribution(round.index, targets))
+                room: contributionRoom(for: round.members), measuredFrom: measuredFrom(round.index, fragment)),
+            fragment,
+            .contribution(round.index, targets))
     }
 
     private mutating func offer(_ blob: BlobReference, to owner: PeerID, _ id: AttemptID) {
@@ -185,7 +187,8 @@ extension NodeCore {
         compute(
             .aggregate(
                 fragment: fragment, round: round.index, tiles: owner.tiles, contributions: contributions,
-                resultLevel: round.resultLevel), fragment, .aggregate(owner.id))
+                resultLevel: round.resultLevel, measuredFrom: measuredFrom(round.index, fragment)),
+            fragment, .aggregate(owner.id))
     }
 
     mutating func aggregated(_ id: AttemptID, blob: BlobReference, members: [Int], refused: [RefusedContribution]) {

@@ -154,7 +154,7 @@ extension NodeCore {
             fragment: fragment, round: round.index, base: round.tip.head, previousCommit: round.tip.commit,
             closing: roster.content.closing, members: round.members, payloads: payloads, head: round.tip.head,
             resultLevel: round.resultLevel)
-        let step = value.step(tokensBefore: round.tip.tokens, shape: fragments[fragment.value].shape)
+        let step = step(of: value, tokensBefore: round.tip.tokens)
         compute(
             .outerStep(fragment: fragment, base: round.tip.head, step: step), fragment,
             .proposal(roster.content.id, value, step))

@@ -60,7 +60,7 @@ extension NodeCore {
             return
         }
         fragments[fragment.value].following = .stepping(round)
-        let step = value.step(tokensBefore: tokens, shape: state.shape)
+        let step = step(of: value, tokensBefore: tokens)
         compute(.outerStep(fragment: fragment, base: state.headDigest, step: step), fragment, .replay(round, step))
     }
 
@@ -144,6 +144,7 @@ extension NodeCore {
             if value.closing { fragments[fragment.value].live.isUsable = false }
             return
         }
+        guard !charter.syncMode.isLate else { return takeLateOutcome(fragment, round, outcome) }
         if isListed, let snapshot = outcome?.snapshot, let blended = outcome?.blended {
             fragments[fragment.value].live.shareStart = snapshot
             fragments[fragment.value].live.leftOut = 0
@@ -173,23 +174,28 @@ extension NodeCore {
     }
 
     private mutating func apply(
-        _ fragment: FragmentIndex, _ round: RoundIndex, blended: [TileIndex]?, notBefore: UInt64
+        _ fragment: FragmentIndex, _ round: RoundIndex, blended: [TileIndex]?, notBefore: UInt64,
+        keepsResidual: Bool = false
     ) {
         fragments[fragment.value].live.applying = round
         fragments[fragment.value].live.isOverwriting = blended == nil
-        out.append(
-            .apply(
-                HeadApplication(
-                    fragment: fragment, round: round, blendedTiles: blended ?? [],
-                    alpha: blended == nil ? 0 : charter.blendAlpha, overwrite: blended == nil, notBeforeStep: notBefore)
-            ))
+        var application = HeadApplication(
+            fragment: fragment, round: round, blendedTiles: blended ?? [],
+            alpha: blended == nil ? 0 : charter.blendAlpha, overwrite: blended == nil, notBeforeStep: notBefore)
+        application.keepsResidual = keepsResidual
+        out.append(.apply(application))
+    }
+
+    /// Overwrites the live value with a head that has just been adopted.
+    mutating func overwrite(_ fragment: FragmentIndex, with round: RoundIndex, keepsResidual: Bool) {
+        apply(fragment, round, blended: nil, notBefore: 0, keepsResidual: keepsResidual)
     }
 
     mutating func applied(_ fragment: FragmentIndex, _ round: RoundIndex, _ progress: TrainingProgress) {
         guard has(fragment), fragments[fragment.value].live.applying == round else { return }
         fragments[fragment.value].live.applying = nil
         if fragments[fragment.value].live.isOverwriting {
-            fragments[fragment.value].live = .init(isUsable: true, shareStart: progress)
+            fragments[fragment.value].live = .init(isUsable: true, start: round, shareStart: progress)
         }
         settleSnapshot(fragment)
     }

@@ -47,8 +47,9 @@ extension NodeCore {
             // Everybody must expect the same codecs, so links choose none here.
             .encodeContribution(
                 fragment: fragment, round: round.index, assignment: assignment,
-                room: ContributionRoom(owners: [ContributionRoom.Owner?](repeating: nil, count: round.members.count))),
-            fragment, .contribution(round.index, targets))
+                room: ContributionRoom(owners: [ContributionRoom.Owner?](repeating: nil, count: round.members.count)),
+                measuredFrom: measuredFrom(round.index, fragment)), fragment,
+            .contribution(round.index, targets))
     }
 
     /// Whether a published payload may be proposed: it is held, and where everybody averages, it can be averaged.
@@ -76,7 +77,7 @@ extension NodeCore {
             fragments[fragment.value].round?.checks[check] = .running
             compute(
                 .checkContribution(
-                    fragment: fragment, base: round.tip.head,
+                    fragment: fragment, base: measuredFrom(round.index, fragment) ?? round.tip.head,
                     contribution: ContributionReference(member: position, share: check.share, blob: blob)),
                 fragment, .check(round.index, round.members[position].peer, check))
         }

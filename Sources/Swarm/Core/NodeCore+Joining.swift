@@ -101,7 +101,7 @@ extension NodeCore {
         case .requested: break
         case .taken, .unavailable: join(fragment)
         case .none, .waiting:
-            if !state.live.isUsable || progress.tokens <= state.live.shareStart.tokens {
+            if !canContribute(fragment, to: round.index) {
                 fragments[fragment.value].round?.snapshot = .unavailable
                 join(fragment)
             } else if state.live.applying != nil {
@@ -109,7 +109,7 @@ extension NodeCore {
             } else {
                 fragments[fragment.value].round?.snapshot = .requested
                 event(.roundStarted(fragment, round.index))
-                out.append(.takeSnapshot(fragment, round.index))
+                out.append(.takeSnapshot(fragment, round.index, sequel(fragment, of: round.index)))
             }
         }
     }
@@ -117,7 +117,14 @@ extension NodeCore {
     mutating func snapshotTaken(_ fragment: FragmentIndex, _ index: RoundIndex, _ taken: TrainingProgress?) {
         guard has(fragment), let round = fragments[fragment.value].round, round.index == index,
             round.snapshot == .requested
-        else { return out.append(.releaseSnapshot(fragment, index, committed: [])) }
+        else {
+            out.append(.releaseSnapshot(fragment, index, committed: []))
+            if has(fragment), sequel(fragment, of: index) != .none {
+                mustOverwrite(fragment, "its copy came after its round")
+                follow(fragment)
+            }
+            return
+        }
         let start = fragments[fragment.value].live.shareStart
         if let taken, taken.tokens > start.tokens, taken.steps > start.steps {
             let share = TrainingShare(
@@ -125,8 +132,13 @@ extension NodeCore {
                 steps: min(taken.steps - start.steps, Limits.shareMax))
             fragments[fragment.value].round?.snapshot = .taken(share, at: taken)
             fragments[fragment.value].round?.snapshotAt = now
+            turned(fragment, index, at: taken)
         } else {
             fragments[fragment.value].round?.snapshot = .unavailable
+            if sequel(fragment, of: index) != .none {
+                mustOverwrite(fragment, "its trainer had nothing to contribute")
+                follow(fragment)
+            }
             if taken != nil { out.append(.releaseSnapshot(fragment, index, committed: [])) }
         }
         join(fragment)

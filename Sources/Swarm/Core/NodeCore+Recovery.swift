@@ -66,11 +66,18 @@ extension NodeCore {
         }
         let liveBase = recovered.liveBases[fragment.value]
         let isFresh = liveBase == nil && head.round.value == 0
+        // Where means come late, the next contribution is measured from an earlier head than the newest. At the start two
+        // rounds are measured from the same head: then nothing tells whether the live value's steps are in the first.
+        let mode = configuration.charter.syncMode
+        let next = mode.measuredFrom(head.round.next)
+        let start = liveBase == head.digest ? head.round : next
+        let isCertain = start == head.round || next != mode.measuredFrom(head.round)
+        let restsOnLedger = isFresh || isCertain && liveBase != nil && liveBase == ledger.head(after: start)
         return FragmentState(
             index: fragment, shape: shape, ledger: ledger, durableRound: ledger.tip.round, head: head.round,
             headDigest: head.digest,
             live: .init(
-                isUsable: (isFresh || liveBase == head.digest) && head.round == ledger.tip.round,
+                isUsable: restsOnLedger && head.round == ledger.tip.round, start: start,
                 shareStart: recovered.progress),
             cycleStart: (recovered.progress.steps, now))
     }

@@ -58,7 +58,7 @@ extension NodeCore {
         guard let round = state.round, let commit = round.review?.content, round.voter.mayAck(commit),
             commit.value.payloads.allSatisfy({ shelf.isHeld($0.blob) })
         else { return }
-        let step = commit.value.step(tokensBefore: round.tip.tokens, shape: state.shape)
+        let step = step(of: commit.value, tokensBefore: round.tip.tokens)
         if let head = state.candidate(for: step) { return finishReview(commit.id, head: head) }
         guard !requests.isReviewing(commit.id) else { return }
         compute(

@@ -37,6 +37,8 @@ package struct HeadApplication: Hashable, Sendable {
     package var overwrite: Bool
     /// The earliest total step count at which to apply (the snapshot's step plus tau).
     package var notBeforeStep: UInt64
+    /// Whether an overwrite leaves the residual, and takes along what commits have settled of it; else it becomes 0.
+    package var keepsResidual = false
 
     /// Wraps the fields.
     package init(
@@ -50,6 +52,15 @@ package struct HeadApplication: Hashable, Sendable {
         self.overwrite = overwrite
         self.notBeforeStep = notBeforeStep
     }
+}
+
+/// What becomes of a live fragment at the boundary at which it is copied, after the copy.
+package enum SnapshotSequel: Hashable, Sendable {
+    /// It trains on.
+    case none
+    /// The fragment's head, as it is when this is asked for, replaces it by the charter's late mode (`LateFragment.turn`);
+    /// what commits have settled of the residual is put in place before the copy. `share`: this node's share of a mean.
+    case turn(share: Float)
 }
 
 /// The trainer's counters at a step boundary; both only rise, across restarts too.
@@ -143,8 +154,8 @@ extension NodeCore {
         /// Blobs that the result names are stored durably before the answer.
         case compute(Job, then: Token)
         /// At the next step boundary (at once, after `.stopTraining`), and after any earlier `.apply` of the fragment,
-        /// copy the live fragment, keep it under (fragment, round), answer `.snapshotTaken`.
-        case takeSnapshot(FragmentIndex, RoundIndex)
+        /// copy the live fragment, keep it under (fragment, round), do with it what the sequel says, answer `.snapshotTaken`.
+        case takeSnapshot(FragmentIndex, RoundIndex, SnapshotSequel)
         /// Forget the copy.
         /// `committed` are this node's contributions that the final commit counts: what their encoding left over is settled.
         case releaseSnapshot(FragmentIndex, RoundIndex, committed: [Digest])

@@ -744,6 +744,11 @@ nonisolated struct WireSnapshot: Sendable {
 
   var tiles: [WireBlob] = []
 
+  /// What the head remembers of past steps: the norm of its last step, and the largest norm of a mean.
+  var lastStep: Double = 0
+
+  var largestGradient: Double = 0
+
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
   init() {}
@@ -1096,6 +1101,12 @@ nonisolated struct WireCharter: @unchecked Sendable {
     set {_uniqueStorage()._weighting = newValue}
   }
 
+  /// 0: windowed, 1: full overlap, 2: eager (round.md).
+  var syncMode: UInt32 {
+    get {_storage._syncMode}
+    set {_uniqueStorage()._syncMode = newValue}
+  }
+
   /// Most members of a round in which everybody averages all contributions; 0: tiles have owners in every round.
   var gatherMembersMax: UInt32 {
     get {_storage._gatherMembersMax}
@@ -1183,6 +1194,12 @@ nonisolated struct WireCharterOuter: Sendable {
   var learningRate: Float = 0
 
   var momentum: Float = 0
+
+  /// Under full overlap, what a late mean is divided by: 0: 1, 1: gap, 2: excess (payload.md).
+  var stalenessPenalty: UInt32 = 0
+
+  /// Under full overlap, how many times its root mean square an element of the momentum may be; 0: any.
+  var momentumClip: Float = 0
 
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -2764,7 +2781,7 @@ nonisolated extension WireSnapshotRequest: SwiftProtobuf.Message, SwiftProtobuf.
 
 nonisolated extension WireSnapshot: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".Snapshot"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}fragment\0\u{1}round\0\u{1}tiles\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}fragment\0\u{1}round\0\u{1}tiles\0\u{3}last_step\0\u{3}largest_gradient\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -2775,6 +2792,8 @@ nonisolated extension WireSnapshot: SwiftProtobuf.Message, SwiftProtobuf._Messag
       case 1: try { try decoder.decodeSingularUInt32Field(value: &self.fragment) }()
       case 2: try { try decoder.decodeSingularUInt64Field(value: &self.round) }()
       case 3: try { try decoder.decodeRepeatedMessageField(value: &self.tiles) }()
+      case 4: try { try decoder.decodeSingularDoubleField(value: &self.lastStep) }()
+      case 5: try { try decoder.decodeSingularDoubleField(value: &self.largestGradient) }()
       default: break
       }
     }
@@ -2790,6 +2809,12 @@ nonisolated extension WireSnapshot: SwiftProtobuf.Message, SwiftProtobuf._Messag
     if !self.tiles.isEmpty {
       try visitor.visitRepeatedMessageField(value: self.tiles, fieldNumber: 3)
     }
+    if self.lastStep.bitPattern != 0 {
+      try visitor.visitSingularDoubleField(value: self.lastStep, fieldNumber: 4)
+    }
+    if self.largestGradient.bitPattern != 0 {
+      try visitor.visitSingularDoubleField(value: self.largestGradient, fieldNumber: 5)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -2797,6 +2822,8 @@ nonisolated extension WireSnapshot: SwiftProtobuf.Message, SwiftProtobuf._Messag
     if lhs.fragment != rhs.fragment {return false}
     if lhs.round != rhs.round {return false}
     if lhs.tiles != rhs.tiles {return false}
+    if lhs.lastStep != rhs.lastStep {return false}
+    if lhs.largestGradient != rhs.largestGradient {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -3177,7 +3204,7 @@ nonisolated extension WireSignedCharter: SwiftProtobuf.Message, SwiftProtobuf._M
 
 nonisolated extension WireCharter: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".Charter"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}version\0\u{1}name\0\u{1}founder\0\u{1}model\0\u{1}tokenizer\0\u{1}seed\0\u{1}inner\0\u{1}outer\0\u{3}fragment_rule\0\u{3}inner_steps_per_round\0\u{3}overlap_steps\0\u{3}blend_alpha\0\u{1}codec\0\u{3}token_budget\0\u{3}weight_cap\0\u{1}admission\0\u{1}aggregation\0\u{3}held_out\0\u{1}allowed\0\u{3}result_codec\0\u{1}feedback\0\u{4}\u{2}gather_members_max\0\u{4}\u{2}residual_stays_live\0\u{1}weighting\0\u{2}\u{2}ladder\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}version\0\u{1}name\0\u{1}founder\0\u{1}model\0\u{1}tokenizer\0\u{1}seed\0\u{1}inner\0\u{1}outer\0\u{3}fragment_rule\0\u{3}inner_steps_per_round\0\u{3}overlap_steps\0\u{3}blend_alpha\0\u{1}codec\0\u{3}token_budget\0\u{3}weight_cap\0\u{1}admission\0\u{1}aggregation\0\u{3}held_out\0\u{1}allowed\0\u{3}result_codec\0\u{1}feedback\0\u{3}sync_mode\0\u{3}gather_members_max\0\u{4}\u{2}residual_stays_live\0\u{1}weighting\0\u{2}\u{2}ladder\0")
 
   fileprivate class _StorageClass {
     var _version: UInt32 = 0
@@ -3203,6 +3230,7 @@ nonisolated extension WireCharter: SwiftProtobuf.Message, SwiftProtobuf._Message
     var _feedback: Float = 0
     var _residualStaysLive: Bool = false
     var _weighting: UInt32 = 0
+    var _syncMode: UInt32 = 0
     var _gatherMembersMax: UInt32 = 0
     var _ladder: [WireCharterCodec] = []
 
@@ -3238,6 +3266,7 @@ nonisolated extension WireCharter: SwiftProtobuf.Message, SwiftProtobuf._Message
       _feedback = source._feedback
       _residualStaysLive = source._residualStaysLive
       _weighting = source._weighting
+      _syncMode = source._syncMode
       _gatherMembersMax = source._gatherMembersMax
       _ladder = source._ladder
     }
@@ -3279,6 +3308,7 @@ nonisolated extension WireCharter: SwiftProtobuf.Message, SwiftProtobuf._Message
         case 19: try { try decoder.decodeRepeatedBytesField(value: &_storage._allowed) }()
         case 20: try { try decoder.decodeSingularMessageField(value: &_storage._resultCodec) }()
         case 21: try { try decoder.decodeSingularFloatField(value: &_storage._feedback) }()
+        case 22: try { try decoder.decodeSingularUInt32Field(value: &_storage._syncMode) }()
         case 23: try { try decoder.decodeSingularUInt32Field(value: &_storage._gatherMembersMax) }()
         case 25: try { try decoder.decodeSingularBoolField(value: &_storage._residualStaysLive) }()
         case 26: try { try decoder.decodeSingularUInt32Field(value: &_storage._weighting) }()
@@ -3358,6 +3388,9 @@ nonisolated extension WireCharter: SwiftProtobuf.Message, SwiftProtobuf._Message
       if _storage._feedback.bitPattern != 0 {
         try visitor.visitSingularFloatField(value: _storage._feedback, fieldNumber: 21)
       }
+      if _storage._syncMode != 0 {
+        try visitor.visitSingularUInt32Field(value: _storage._syncMode, fieldNumber: 22)
+      }
       if _storage._gatherMembersMax != 0 {
         try visitor.visitSingularUInt32Field(value: _storage._gatherMembersMax, fieldNumber: 23)
       }
@@ -3402,6 +3435,7 @@ nonisolated extension WireCharter: SwiftProtobuf.Message, SwiftProtobuf._Message
         if _storage._feedback != rhs_storage._feedback {return false}
         if _storage._residualStaysLive != rhs_storage._residualStaysLive {return false}
         if _storage._weighting != rhs_storage._weighting {return false}
+        if _storage._syncMode != rhs_storage._syncMode {return false}
         if _storage._gatherMembersMax != rhs_storage._gatherMembersMax {return false}
         if _storage._ladder != rhs_storage._ladder {return false}
         return true
@@ -3565,7 +3599,7 @@ nonisolated extension WireCharterInner: SwiftProtobuf.Message, SwiftProtobuf._Me
 
 nonisolated extension WireCharterOuter: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".CharterOuter"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}learning_rate\0\u{1}momentum\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}learning_rate\0\u{1}momentum\0\u{3}staleness_penalty\0\u{3}momentum_clip\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -3575,6 +3609,8 @@ nonisolated extension WireCharterOuter: SwiftProtobuf.Message, SwiftProtobuf._Me
       switch fieldNumber {
       case 1: try { try decoder.decodeSingularFloatField(value: &self.learningRate) }()
       case 2: try { try decoder.decodeSingularFloatField(value: &self.momentum) }()
+      case 3: try { try decoder.decodeSingularUInt32Field(value: &self.stalenessPenalty) }()
+      case 4: try { try decoder.decodeSingularFloatField(value: &self.momentumClip) }()
       default: break
       }
     }
@@ -3587,12 +3623,20 @@ nonisolated extension WireCharterOuter: SwiftProtobuf.Message, SwiftProtobuf._Me
     if self.momentum.bitPattern != 0 {
       try visitor.visitSingularFloatField(value: self.momentum, fieldNumber: 2)
     }
+    if self.stalenessPenalty != 0 {
+      try visitor.visitSingularUInt32Field(value: self.stalenessPenalty, fieldNumber: 3)
+    }
+    if self.momentumClip.bitPattern != 0 {
+      try visitor.visitSingularFloatField(value: self.momentumClip, fieldNumber: 4)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   static func ==(lhs: WireCharterOuter, rhs: WireCharterOuter) -> Bool {
     if lhs.learningRate != rhs.learningRate {return false}
     if lhs.momentum != rhs.momentum {return false}
+    if lhs.stalenessPenalty != rhs.stalenessPenalty {return false}
+    if lhs.momentumClip != rhs.momentumClip {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -223,6 +223,10 @@ extension SnapshotOffer {
         round = RoundIndex(message.round)
         tiles = []
         for tile in message.tiles { tiles.append(try BlobReference(tile)) }
+        for norm in [message.lastStep, message.largestGradient] where !(norm.isFinite && norm.sign == .plus) {
+            throw Refusal("a snapshot's drift is no norm")
+        }
+        drift = OuterDrift(lastStep: message.lastStep, largestGradient: message.largestGradient)
     }
 
     var message: WireSnapshot {
@@ -230,6 +234,8 @@ extension SnapshotOffer {
         message.fragment = UInt32(fragment.value)
         message.round = round.value
         message.tiles = tiles.map(\.message)
+        message.lastStep = drift.lastStep
+        message.largestGradient = drift.largestGradient
         return message
     }
 }

@@ -40,12 +40,13 @@ struct Hold: Hashable, Sendable {
     var blobs: [Digest]
 }
 
-/// The tiles of a snapshot; scalars and head digest follow from the ledger.
+/// The tiles of a snapshot and the head's drift; scalars and head digest follow from the ledger.
 struct SnapshotOffer: Hashable, Sendable {
     var fragment: FragmentIndex
     var round: RoundIndex
     /// Empty: the sender has no snapshot.
     var tiles: [BlobReference]
+    var drift = OuterDrift.none
 }
 
 extension Report {
