@@ -10,6 +10,12 @@ package struct LinkStatus: Hashable, Sendable {
         package var version: UInt32
         /// The codecs in it, ascending.
         package var codecs: [Codec]
+
+        /// Wraps the two.
+        package init(version: UInt32, codecs: [Codec]) {
+            self.version = version
+            self.codecs = codecs
+        }
     }
 
     /// Who is at the other end.
@@ -30,4 +36,20 @@ package struct LinkStatus: Hashable, Sendable {
     package var predictedBytes: Int?
     /// What it took.
     package var realBytes: Int?
+
+    /// Wraps the fields.
+    package init(
+        peer: PeerID, sentKilobits: UInt32, receivedKilobits: UInt32, roundTrip: Duration?, table: Table?,
+        theirTable: Table?, round: RoundIndex?, predictedBytes: Int?, realBytes: Int?
+    ) {
+        self.peer = peer
+        self.sentKilobits = sentKilobits
+        self.receivedKilobits = receivedKilobits
+        self.roundTrip = roundTrip
+        self.table = table
+        self.theirTable = theirTable
+        self.round = round
+        self.predictedBytes = predictedBytes
+        self.realBytes = realBytes
+    }
 }
