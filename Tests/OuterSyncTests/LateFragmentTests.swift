@@ -82,7 +82,7 @@ import Testing
         let result = node.workshop.run(
             .encodeContribution(
                 fragment: fragment.index, round: RoundIndex(2), assignment: [tiles], measuredFrom: old.digest))
-        guard case .contributionEncoded(let blobs) = result, let blob = try #require(blobs.first) else {
+        guard case .contributionEncoded(let blobs, _) = result, let blob = try #require(blobs.first) else {
             Issue.record("not encoded: \(result)")
             return
         }
