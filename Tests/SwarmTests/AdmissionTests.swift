@@ -31,8 +31,11 @@ struct AdmissionTests {
         for number in 1...3 { swarm.nodes[number].credential = shared }
         swarm.nodes[4].credential = try swarm.issue(for: 4)
         for number in 1..<5 { swarm.start(number) }
-        #expect(swarm.run(until: 200) { $0.nodes.allSatisfy { $0.heads.allSatisfy { $0.round >= 6 } } })
-        #expect(swarm.nodes[0].summaries(0).last?.contributors == 5)
+        #expect(
+            swarm.run(until: 200) { swarm in
+                swarm.nodes.allSatisfy { $0.heads.allSatisfy { $0.round >= 6 } }
+                    && swarm.nodes[0].summaries(0).last?.contributors == 5
+            })
         for number in 0..<5 { #expect(isMember(number, swarm)) }
         #expect(swarm.run(until: 300) { Set($0.nodes.map { $0.core!.admissions.summary }).count == 1 })
         #expect(swarm.nodes.allSatisfy { $0.core!.admissions.voucherCount == 4 && $0.core!.status.refusal == nil })
