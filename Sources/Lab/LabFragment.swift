@@ -31,6 +31,8 @@ struct LabFragment {
         var resultCodec: Codec
         /// Whether workers choose the codecs of their contributions.
         var choosesCodecs: Bool
+        /// How the head moves.
+        var rule: OuterRule
     }
 
     init(_ fragment: FragmentLayout.Fragment, theta: [Float], rounds: LabSettings.Rounds, workers: Int) {
@@ -71,7 +73,8 @@ struct LabFragment {
         var round = Round(
             appliesAt: tick, base: base, shares: [], payloads: owners.map { _ in [] }, pending: [],
             codec: closing ? rounds.closingCodec ?? rounds.codec : rounds.codec, resultCodec: resultCodec,
-            choosesCodecs: !tables.isEmpty && !(closing && rounds.closingCodec != nil))
+            choosesCodecs: !tables.isEmpty && !(closing && rounds.closingCodec != nil),
+            rule: closing && rounds.closingCodec != nil ? OuterRule(learningRate: 1, momentum: 0) : rounds.rule)
         for (member, worker) in workers.enumerated() {
             let local = worker.fragments[fragment.index.value]
             let accumulated = local.accumulated(live: worker.live(fragment))
@@ -158,10 +161,10 @@ struct LabFragment {
                 round.choosesCodecs
                 ? Aggregation(
                     fragment: fragment, encoding: rounds.encoding, resultCodec: resultCodec, base: round.base,
-                    tiles: tiles, rule: rounds.rule)
+                    tiles: tiles, rule: round.rule)
                 : Aggregation(
                     fragment: fragment, codec: round.codec, resultCodec: resultCodec, base: round.base, tiles: tiles,
-                    rule: rounds.rule)
+                    rule: round.rule)
             let outcome = try aggregation.run(
                 round.payloads[owner].enumerated().compactMap { member, bytes in
                     round.shares[member].contributes
@@ -185,7 +188,7 @@ struct LabFragment {
                     blob: BlobReference(digest: digest, byteCount: result.count)))
         }
         head = try head.advanced(
-            by: OuterStepDescription(payloads: payloads, scalars: []), rule: rounds.rule, codec: resultCodec,
+            by: OuterStepDescription(payloads: payloads, scalars: []), rule: round.rule, codec: resultCodec,
             fragment: fragment, base: round.base
         ) { blobs[$0] }
         for (worker, pending) in zip(workers, round.pending) {

@@ -72,7 +72,7 @@ package struct LabSettings: Hashable, Sendable {
         package var feedback: Float = 0
         /// Whether what encoding has left over stays in the live value.
         package var residualStaysLive = false
-        /// How the last round is encoded, both ways; nil: as the others.
+        /// How the last round is encoded, both ways, to be averaged plainly (outer rate 1, no momentum); nil: as the others.
         package var closingCodec: Codec?
         /// What L-GreCo may choose for a tile of a contribution instead of `codec`; empty: nothing.
         package var ladder: [Codec] = []

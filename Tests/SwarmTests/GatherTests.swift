@@ -71,7 +71,7 @@ struct GatherTests {
         func check(_ change: (inout CommitValue) -> Void) throws(Refusal) {
             let commit = fixture.commit(roster, tip: tip, change)
             try CommitReview.check(
-                commit, signer: fixture.founder.peerID, roster: roster, tip: tip, shape: shape)
+                commit, signer: fixture.founder.peerID, roster: roster, tip: tip, shape: shape, resultLevel: 0)
         }
         func payload(_ owner: Int, _ contributors: [Int]) -> CommitPayload {
             CommitPayload(

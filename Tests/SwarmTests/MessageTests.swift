@@ -166,7 +166,7 @@ struct CharterTests {
                 $0.encoding.ladder = [.topK(kept: 63)]; $0.encoding.feedback = 1
             },
             {
-                $0.encoding.ladder = [.float16]; $0.encoding.feedback = 1
+                $0.encoding.ladder = [.e3m0]; $0.encoding.contribution = .e3m0; $0.encoding.feedback = 1
             },
             {
                 $0.encoding.ladder = [.topK(kept: 64), .statistical(bits: 2)]; $0.encoding.feedback = 1

@@ -42,6 +42,9 @@ enum AllowList {
             rule: "sleep", path: "Sources/NodeService/Testnet/DemoSwarm.swift",
             reason: "the demo watches its node processes"),
         Entry(
+            rule: "sleep", path: "Sources/NodeService/Testnet/LinksRun.swift",
+            reason: "the comparison watches its node processes for a given time"),
+        Entry(
             rule: "sleep", path: "Sources/NodeService/Daemon/NodeDaemon+Discovery.swift",
             reason: "a wait of a minute that must end at once when the node stops; the loop's timers know no task"),
         Entry(

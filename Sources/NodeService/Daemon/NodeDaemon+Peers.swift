@@ -11,6 +11,15 @@ extension NodeDaemon {
     /// Peers of earlier runs that a start begins with.
     private static let peersAtStartMax = 16
 
+    /// Tells the core what pings say, whenever it looks at its links.
+    func measureRoundTrips() async {
+        for await _ in roundTrips.stream {
+            for peer in await host.peers() {
+                if let roundTrip = peer.roundTripTime { handle(.roundTrip(peer.peerID, roundTrip)) }
+            }
+        }
+    }
+
     /// What the last run knew. The store is a help, not a need: one that is missing or damaged is begun anew.
     static func storedPeers(_ folder: SwarmFolder, logger: Logger) -> AddressBook {
         guard let bytes = try? DurableFile.read(folder.peersPath, byteCountMax: AddressBook.byteCountMax) else {

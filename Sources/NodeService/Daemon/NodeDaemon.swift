@@ -66,7 +66,7 @@ package actor NodeDaemon {
     private let workshopCommands = Queue<WorkshopCommand>()
     private let stopRequests = Queue<Void>()
     /// Ticks at which the core is told the round trips of its members.
-    private let roundTrips = Queue<Void>()
+    let roundTrips = Queue<Void>()
 
     /// An ordered queue with one consumer.
     struct Queue<Element: Sendable>: Sendable {
@@ -234,15 +234,6 @@ extension NodeDaemon {
             case .identified: await savePeersNowAndThen()
             case .dialFailed(let peer, let reason):
                 logger.debug("dial failed", metadata: ["peer": "\(peer.short)", "reason": "\(reason)"])
-            }
-        }
-    }
-
-    /// Tells the core what pings say, whenever it looks at its links.
-    private func measureRoundTrips() async {
-        for await _ in roundTrips.stream {
-            for peer in await host.peers() {
-                if let roundTrip = peer.roundTripTime { handle(.roundTrip(peer.peerID, roundTrip)) }
             }
         }
     }
