@@ -26,13 +26,6 @@ struct LabFragment {
         /// Per owner, per worker the payload.
         var payloads: [[[UInt8]]]
         var pending: [LocalFragment.Pending]
-        /// How contributions and means are encoded.
-        var codec: Codec
-        var resultCodec: Codec
-        /// Whether workers choose the codecs of their contributions.
-        var choosesCodecs: Bool
-        /// How the head moves.
-        var rule: OuterRule
     }
 
     init(_ fragment: FragmentLayout.Fragment, theta: [Float], rounds: LabSettings.Rounds, workers: Int) {
@@ -68,18 +61,12 @@ struct LabFragment {
     /// says so.
     mutating func snapshot(_ workers: [LabWorker], at tick: UInt64, closing: Bool) throws {
         let base = head.digest
-        var resultCodec: Codec = if case .scatter(let codec, _) = rounds.exchange { codec } else { .float32 }
-        if case .scatter = rounds.exchange, closing, let codec = rounds.closingCodec { resultCodec = codec }
-        var round = Round(
-            appliesAt: tick, base: base, shares: [], payloads: owners.map { _ in [] }, pending: [],
-            codec: closing ? rounds.closingCodec ?? rounds.codec : rounds.codec, resultCodec: resultCodec,
-            choosesCodecs: !tables.isEmpty && !(closing && rounds.closingCodec != nil),
-            rule: closing && rounds.closingCodec != nil ? OuterRule(learningRate: 1, momentum: 0) : rounds.rule)
+        var round = Round(appliesAt: tick, base: base, shares: [], payloads: owners.map { _ in [] }, pending: [])
         for (member, worker) in workers.enumerated() {
             let local = worker.fragments[fragment.index.value]
             let accumulated = local.accumulated(live: worker.live(fragment))
             var decoded = [Float](repeating: 0, count: accumulated.count)
-            let codecs = try codecs(round, of: member, accumulated)
+            let codecs = try codecs(of: member, accumulated)
             for (owner, tiles) in owners.enumerated() where !tiles.isEmpty {
                 let description = PayloadDescription(
                     kind: .contribution, codecs: tiles.map { codecs[$0.value] }, fragment: fragment.index, base: base,
@@ -139,10 +126,10 @@ struct LabFragment {
         }
     }
 
-    /// The codec of each tile of a worker's contribution: the round's, or what L-GreCo chooses for the whole fragment.
-    private mutating func codecs(_ round: Round, of member: Int, _ accumulated: [Float]) throws -> [Codec] {
-        let uniform = PayloadEncoding.codecs(round.codec, for: fragment.tiles)
-        guard round.choosesCodecs else { return uniform }
+    /// The codec of each tile of a worker's contribution: one for all, or what L-GreCo chooses for the whole fragment.
+    private mutating func codecs(of member: Int, _ accumulated: [Float]) throws -> [Codec] {
+        let uniform = PayloadEncoding.codecs(rounds.codec, for: fragment.tiles)
+        guard !tables.isEmpty else { return uniform }
         let all = fragment.tiles.indices.map(TileIndex.init)
         let chosen = try tables[member].choose(
             for: [all], room: ContributionRoom(), round: RoundIndex(UInt64(roundCount) + 1), values: accumulated)
@@ -155,16 +142,11 @@ struct LabFragment {
         var payloads: [CommittedPayload] = []
         var blobs: [Digest: [UInt8]] = [:]
         var mean = [Float](repeating: 0, count: fragment.parameterCount)
-        let resultCodec = round.resultCodec
+        let resultCodec: Codec = if case .scatter(let codec, _) = rounds.exchange { codec } else { .float32 }
         for (owner, tiles) in owners.enumerated() where !tiles.isEmpty {
-            var aggregation =
-                round.choosesCodecs
-                ? Aggregation(
-                    fragment: fragment, encoding: rounds.encoding, resultCodec: resultCodec, base: round.base,
-                    tiles: tiles, rule: round.rule)
-                : Aggregation(
-                    fragment: fragment, codec: round.codec, resultCodec: resultCodec, base: round.base, tiles: tiles,
-                    rule: round.rule)
+            var aggregation = Aggregation(
+                fragment: fragment, encoding: rounds.encoding, resultCodec: resultCodec, base: round.base,
+                tiles: tiles, rule: rounds.rule)
             let outcome = try aggregation.run(
                 round.payloads[owner].enumerated().compactMap { member, bytes in
                     round.shares[member].contributes
@@ -188,7 +170,7 @@ struct LabFragment {
                     blob: BlobReference(digest: digest, byteCount: result.count)))
         }
         head = try head.advanced(
-            by: OuterStepDescription(payloads: payloads, scalars: []), rule: round.rule, codec: resultCodec,
+            by: OuterStepDescription(payloads: payloads, scalars: []), rule: rounds.rule, codec: resultCodec,
             fragment: fragment, base: round.base
         ) { blobs[$0] }
         for (worker, pending) in zip(workers, round.pending) {

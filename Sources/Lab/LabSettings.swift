@@ -72,8 +72,6 @@ package struct LabSettings: Hashable, Sendable {
         package var feedback: Float = 0
         /// Whether what encoding has left over stays in the live value.
         package var residualStaysLive = false
-        /// How the last round is encoded, both ways, to be averaged plainly (outer rate 1, no momentum); nil: as the others.
-        package var closingCodec: Codec?
         /// What L-GreCo may choose for a tile of a contribution instead of `codec`; empty: nothing.
         package var ladder: [Codec] = []
         /// What it chooses for.
@@ -82,7 +80,7 @@ package struct LabSettings: Hashable, Sendable {
         /// Plain DiLoCo.
         package init() {}
 
-        /// How contributions are encoded before the last round.
+        /// How contributions are encoded.
         package var encoding: PayloadEncoding {
             PayloadEncoding(contribution: codec, result: codec, feedback: feedback, ladder: ladder)
         }

@@ -51,7 +51,10 @@ import Testing
     }
 
     @Test func `a specification reads back what it wrote and its charter keeps the numbers`() throws {
+        #expect(try SwarmSpecification.parse("sync: {codec: 'topk:64'}", name: "a").encoding.feedback == 0.95)
         var specification = SwarmSpecification()
+        specification.weighting = .tokens
+        specification.encoding.residualStaysLive = true
         specification.model = .micro
         specification.seed = 9
         specification.tokenBudget = 123_456
@@ -109,7 +112,8 @@ import Testing
         var specification = SwarmSpecification()
         specification.model = .micro
         specification.encoding = PayloadEncoding(
-            contribution: .uniform(bits: 4), result: .e3m0, feedback: 0.5, ladder: [.topK(kept: 32)])
+            contribution: .uniform(bits: 4), result: .e3m0, feedback: 0.5, residualStaysLive: true,
+            ladder: [.topK(kept: 32)])
         #expect(
             try SwarmSpecification.parse(specification.yaml(modelName: "micro"), name: "spec.yaml") == specification)
     }

@@ -115,7 +115,12 @@ struct SwarmSpecification: Equatable {
             if let codec = try sync.choice("result_codec", CodecName.expectation, CodecName.codec) {
                 specification.encoding.result = codec
             }
-            if let decay = try sync.number("feedback", in: 0...1) { specification.encoding.feedback = Float(decay) }
+            if let decay = try sync.number("feedback", in: 0...1) {
+                specification.encoding.feedback = Float(decay)
+            } else if case .topK = specification.encoding.contribution {
+                // What is left out must be sent later, or nearly everything is lost.
+                specification.encoding.feedback = 0.95
+            }
             let residual = try sync.choice("residual", "apart or live") { ["apart": false, "live": true][$0] }
             if let residual { specification.encoding.residualStaysLive = residual }
             let weights = try sync.choice("weights", "per-step or tokens") {
@@ -236,8 +241,7 @@ struct SwarmSpecification: Equatable {
         inner:
           learning_rate: \(learningRate)
           final_share: \(finalLearningRateShare)
-          weight_decay: \(weightDecay)
-          warmup_tokens: \(warmup)
+          weight_decay: \(weightDecay)\(line("warmup_tokens", warmupTokens))
         outer:
           penalty: \(penalty)
           momentum_clip: \(momentumClip)\(line("learning_rate", outerLearningRate))\(line("momentum", outerMomentum))
@@ -248,6 +252,8 @@ struct SwarmSpecification: Equatable {
           codec: \(CodecName.name(encoding.contribution))
           result_codec: \(CodecName.name(encoding.result))
           feedback: \(encoding.feedback)
+          residual: \(encoding.residualStaysLive ? "live" : "apart")
+          weights: \(weighting == .tokens ? "tokens" : "per-step")
           negotiate: \(!encoding.ladder.isEmpty)
         \(ladderYAML)\(admissionYAML)
 

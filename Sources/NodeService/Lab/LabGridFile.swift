@@ -145,9 +145,6 @@ struct LabGridFile {
         if let codec = try mapping.choice("codec", CodecName.expectation, CodecName.codec) { rounds.codec = codec }
         if let feedback = try mapping.number("feedback", in: 0...1) { rounds.feedback = Float(feedback) }
         if let live = try mapping.flag("residual_stays_live") { rounds.residualStaysLive = live }
-        if let codec = try mapping.choice("closing_codec", CodecName.expectation, CodecName.codec) {
-            rounds.closingCodec = codec
-        }
         // One text, since a list stands for several runs.
         if let names = try mapping.string("ladder") {
             for name in names.split(separator: " ").map(String.init) {
@@ -180,7 +177,7 @@ struct LabGridFile {
         "inner_steps", "fragments", "tau", "alpha", "outer_rate", "outer_momentum", "weights", "penalty",
         "clip",
         "codec",
-        "feedback", "residual_stays_live", "closing_codec", "ladder", "objective", "result_codec", "owner_feedback",
+        "feedback", "residual_stays_live", "ladder", "objective", "result_codec", "owner_feedback",
         "exchange",
     ]
 }
