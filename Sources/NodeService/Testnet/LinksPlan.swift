@@ -26,9 +26,9 @@ package struct LinksPlan: Sendable {
     static let mixedRates = ["20 Mbit/s", "5 Mbit/s", "1 Mbit/s", "200 kbit/s"]
     static let fastRates = ["20 Mbit/s", "20 Mbit/s", "20 Mbit/s", "20 Mbit/s"]
     static let nodeCount = 4
-    /// How many times H the slowest link would need for uniform four bits; above 3, so that it is at least that when steps
-    /// turn out a little slower.
-    static let slowness = 3.3
+    /// How many times H the slowest link would need for uniform four bits. The next one, five times as fast, needs more
+    /// than twice H then, and three of four voters must hold a round's payloads: without negotiation every round waits.
+    static let slowness = 12.0
     /// Steps of each of four `atoll train` processes that measure the machine's speed.
     static let speedSteps = 80
     /// Seconds between the start with limited links and the measurement.
