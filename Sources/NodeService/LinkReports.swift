@@ -69,9 +69,9 @@ package struct LinkTableReport: CommandReport {
         }
     }
 
-    /// Version and codec of a table; half precision is what small tiles get beside any other.
+    /// Version and codec of a table; E3M0 is what small tiles get beside any other.
     private static func name(_ table: LinkStatus.Table) -> String {
-        let codecs = table.codecs.count > 1 ? table.codecs.filter { $0 != .float16 } : table.codecs
+        let codecs = table.codecs.count > 1 ? table.codecs.filter { $0 != .e3m0 } : table.codecs
         return "\(table.version) \(codecs.count == 1 ? CodecName.name(codecs[0]) : "mixed")"
     }
 

@@ -107,7 +107,7 @@ package struct CodecTables: Sendable {
         group = BudgetGroup(uniform: encoding.contribution, otherFamilies: encoding.ladder.map(\.family))
         fixed = PayloadEncoding.codecs(encoding.contribution, for: fragment.tiles)
         candidates = zip(fragment.tiles, fixed).map { tile, fixed in
-            // What a codec leaves to half precision it does not encode.
+            // What a codec leaves to E3M0 it does not encode.
             guard fixed == encoding.contribution else { return [] }
             return encoding.contributionCodecs.filter { PayloadEncoding.codecs($0, for: [tile]) == [$0] }
         }

@@ -18,7 +18,7 @@ package final class FragmentWorkshop {
     /// Heads that outer steps gave and that no commit has made final, by fragment and digest.
     private var candidates: [FragmentIndex: [Digest: FragmentHead]] = [:]
     /// The payloads that made them.
-    private var candidatePayloads: [FragmentIndex: [Digest: [Digest]]] = [:]
+    private var candidatePayloads: [FragmentIndex: [Digest: [CommittedPayload]]] = [:]
     /// Live copies whose contribution is undecided.
     private var snapshots: [SnapshotKey: LiveCopy] = [:]
     /// Per fragment what chooses its tiles' codecs, where the charter has a ladder.
@@ -328,7 +328,7 @@ extension FragmentWorkshop {
                 by: step, rule: rule, codec: codec, fragment: fragment, base: step.measuredFrom
             ) { blobs.read($0) }
             candidates[fragment.index, default: [:]][next.digest] = next
-            candidatePayloads[fragment.index, default: [:]][next.digest] = step.payloads.map(\.blob.digest)
+            candidatePayloads[fragment.index, default: [:]][next.digest] = step.payloads
             return next.digest
         } catch { throw JobFailure(error.description) }
     }
@@ -376,6 +376,8 @@ extension FragmentWorkshop {
         // Hashing what was read catches a store that returned other bytes than it was asked for.
         guard head.digest == manifest.headDigest else { throw JobFailure("a stored chunk has changed") }
         try makeCurrent(head, fragment)
+        // Commits that were jumped over may have settled what was left over: it must not be sent again.
+        ownerFeedback[fragment.index] = nil
         return head.digest
     }
 

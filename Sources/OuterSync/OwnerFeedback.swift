@@ -41,8 +41,17 @@ struct OwnerFeedback {
     }
 
     /// A round is decided by these payloads: what its other results would have left over never came to be.
-    mutating func settle(_ payloads: [Digest], of fragment: FragmentLayout.Fragment) {
-        for digest in payloads { leftOver[digest]?.write(into: &residual, of: fragment) }
+    mutating func settle(_ payloads: [CommittedPayload], of fragment: FragmentLayout.Fragment) {
+        for payload in payloads {
+            if let rest = leftOver[payload.blob.digest] {
+                rest.write(into: &residual, of: fragment)
+            } else {
+                // Another member owns these tiles now: what was left over here is of an earlier time.
+                for tile in payload.tiles where fragment.tiles.indices.contains(tile.value) {
+                    for place in fragment.tiles[tile.value].range { residual[place] = 0 }
+                }
+            }
+        }
         leftOver = [:]
     }
 }

@@ -62,6 +62,8 @@ package struct Limits: Hashable, Sendable {
     package static let linkMessageBytesMax = 32 << 10
     /// Messages on one link at once, beside two per fragment; then one per second.
     package static let linkMessagesBurst = 32
+    /// Messages about links that a peer may send for every second; a fast swarm of small fragments tells of some tables.
+    package static let linkMessagesPerSecond = 16
 
     /// Between two reports of what was measured of a link, if it has changed.
     package var linkReportInterval: Duration = .seconds(5)

@@ -29,7 +29,9 @@ private final class CountingTrainer: FragmentTrainer {
 
     func replaceFragment(_ fragment: FragmentIndex, theta: UnsafeBufferPointer<Float>) { live = Array(theta) }
 
-    func saveState() -> [TrainerStateSection] { [TrainerStateSection(name: "live", bytes: live.map { UInt8($0) })] }
+    func saveState() -> [TrainerStateSection] {
+        [TrainerStateSection(name: "live", bytes: live.map { UInt8(truncatingIfNeeded: Int($0)) })]
+    }
 }
 
 @Suite struct TrainingThreadTests {

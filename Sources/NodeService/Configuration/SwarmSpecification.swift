@@ -142,7 +142,7 @@ struct SwarmSpecification: Equatable {
         return specification
     }
 
-    /// What slower links may be given where nothing is said: a quarter, an eighth and a thirtieth of four bits.
+    /// What slower links may be given where nothing is said: a half, an eighth and a thirtieth of four bits.
     static let coarserCodecs: [Codec] = [.statistical(bits: 2), .topK(kept: 256), .topK(kept: 64)]
 
     /// Reads `negotiate` and `codecs`. Without a word members negotiate where error feedback makes that safe.

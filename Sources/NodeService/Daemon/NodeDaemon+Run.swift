@@ -169,6 +169,9 @@ extension NodeDaemon {
             tokensPerSecond: meter.tokensPerSecond(at: now), utilisation: meter.utilisation(at: now),
             committedTokens: status.committedTokens, tokenBudget: status.tokenBudget, bytesSent: traffic.bytesSent,
             bytesReceived: traffic.bytesReceived,
+            roundsFollowed: zip(status.fragments, setup.recovered.heads).reduce(0) { sum, pair in
+                sum + (pair.0.headRound.value - min(pair.1.round.value, pair.0.headRound.value))
+            },
             diskProblem: diskProblem,
             refusal: status.refusal.map { "\($0). \($0.cure)" },
             fragments: status.fragments.map {

@@ -68,6 +68,8 @@ package struct NodeReport: Equatable, Sendable {
     package var bytesSent: UInt64
     /// Bytes read from sockets by this process.
     package var bytesReceived: UInt64
+    /// Rounds of all fragments together that this process has followed.
+    package var roundsFollowed: UInt64
     /// Why the disk takes nothing now; nil while it does. Training goes on, but what is not on disk is not signed.
     package var diskProblem: String?
     /// Why no member lets this node in, with the cure; nil once one does.
@@ -88,6 +90,7 @@ package struct NodeReport: Equatable, Sendable {
             "token_budget": .integer(Int64(clamping: tokenBudget)),
             "bytes_sent": .integer(Int64(clamping: bytesSent)),
             "bytes_received": .integer(Int64(clamping: bytesReceived)),
+            "rounds_followed": .integer(Int64(clamping: roundsFollowed)),
             "disk_problem": diskProblem.map(JSONValue.text) ?? .null,
             "refusal": refusal.map(JSONValue.text) ?? .null,
             "fragments": .array(
@@ -128,6 +131,7 @@ package struct NodeReport: Equatable, Sendable {
         self.tokenBudget = tokenBudget
         self.bytesSent = bytesSent
         self.bytesReceived = bytesReceived
+        roundsFollowed = count("rounds_followed") ?? 0
         diskProblem = text("disk_problem")
         refusal = text("refusal")
         self.fragments = fragments.compactMap { value in
@@ -153,7 +157,8 @@ package struct NodeReport: Equatable, Sendable {
     init(
         swarmName: String, swarmID: String, peerID: String, phase: String, addresses: [String], steps: UInt64,
         tokens: UInt64, loss: Double?, tokensPerSecond: Double, utilisation: Double, committedTokens: UInt64,
-        tokenBudget: UInt64, bytesSent: UInt64, bytesReceived: UInt64, diskProblem: String? = nil,
+        tokenBudget: UInt64, bytesSent: UInt64, bytesReceived: UInt64, roundsFollowed: UInt64 = 0,
+        diskProblem: String? = nil,
         refusal: String? = nil, fragments: [Fragment], peers: [Peer]
     ) {
         self.swarmName = swarmName
@@ -170,6 +175,7 @@ package struct NodeReport: Equatable, Sendable {
         self.tokenBudget = tokenBudget
         self.bytesSent = bytesSent
         self.bytesReceived = bytesReceived
+        self.roundsFollowed = roundsFollowed
         self.diskProblem = diskProblem
         self.refusal = refusal
         self.fragments = fragments

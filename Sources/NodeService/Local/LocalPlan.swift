@@ -59,7 +59,7 @@ package struct LocalPlan {
                 throw UserError("--rtt is out of range", cure: "Give 0 to 60000 milliseconds", exitCode: .usage)
             }
             let (charter, running) = try await charterAndNode()
-            let members = request.members ?? running.map { $0.peers.count + 1 } ?? 4
+            let members = request.members ?? running.map { min($0.peers.count + 1, Limits.roundMembersMax) } ?? 4
             guard (1...Limits.roundMembersMax).contains(members) else {
                 throw UserError(
                     "--members \(members) is out of range", cure: "Give 1 to \(Limits.roundMembersMax)",

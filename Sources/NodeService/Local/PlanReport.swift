@@ -45,7 +45,9 @@ package struct PlanReport: CommandReport {
         var plan = TrafficPlan(
             fragments: measured.fragments.map {
                 TrafficPlan.FragmentPayload(contribution: Double($0.contribution), result: Double($0.result))
-            }, members: members, innerSteps: charter.innerStepsPerRound, overlapSteps: charter.overlapSteps,
+            }, members: members, innerSteps: charter.innerStepsPerRound,
+            // A mean that is applied a whole round late has that long to come.
+            overlapSteps: charter.syncMode.isLate ? charter.innerStepsPerRound : charter.overlapSteps,
             stepSeconds: measured.stepSeconds,
             tokensPerStep: charter.inner.batchSequences * charter.model.contextLength,
             tokenBudget: Double(charter.tokenBudget), controlBytesPerRound: Self.controlBytes(members: members))
@@ -65,11 +67,10 @@ package struct PlanReport: CommandReport {
     /// The share of time in inner steps where no exchange is waited for: snapshots and blends take the rest.
     private var utilisation: Double { plan.cycleSeconds / (plan.cycleSeconds + measured.boundarySeconds) }
 
-    /// What the running node has sent for each round that is final.
+    /// What the running node has sent for each round since it started.
     private var measuredBytesPerRound: Double? {
         guard let node else { return nil }
-        let rounds = node.fragments.reduce(0) { $0 + $1.round }
-        return rounds > 0 ? Double(node.bytesSent) / Double(rounds) : nil
+        return node.roundsFollowed > 0 ? Double(node.bytesSent) / Double(node.roundsFollowed) : nil
     }
 
     package var text: String {
@@ -127,7 +128,7 @@ package struct PlanReport: CommandReport {
         if let node, let bytes = measuredBytesPerRound {
             lines += [
                 "",
-                "measured by this node so far (\(node.fragments.reduce(0) { $0 + $1.round }) rounds):",
+                "measured by this node since it started (\(node.roundsFollowed) rounds):",
                 "sent for each round       \(NodeReport.bytes(UInt64(bytes))), planned "
                     + "\(NodeReport.bytes(UInt64(bytesPerRound))): \(signed(bytes / bytesPerRound - 1))",
                 "time inside steps         \(fixed(100 * node.utilisation, 1)) %, planned \(fixed(100 * utilisation, 1)) %",

@@ -178,8 +178,8 @@ package struct LinksRun: Sendable {
         var outcome = Outcome(name: swarm.name)
         for node in nodes { outcome.links.append(try await NodeControl(home: node.home).links()) }
         for node in nodes { _ = try node.run(["node", "stop"]) }
-        outcome.sent = zip(before, after).map { $1.bytesSent - $0.bytesSent }
-        outcome.received = zip(before, after).map { $1.bytesReceived - $0.bytesReceived }
+        outcome.sent = zip(before, after).map { $1.bytesSent &- min($0.bytesSent, $1.bytesSent) }
+        outcome.received = zip(before, after).map { $1.bytesReceived &- min($0.bytesReceived, $1.bytesReceived) }
         try evaluate(nodes, began...ended, into: &outcome)
         return outcome
     }

@@ -43,6 +43,12 @@ extension NodeCore {
             guard fragments[fragment.value].round?.index == round else { return }
             // The next roster or nudge asks again.
             fragments[fragment.value].round?.contributor.isEncoding = false
+            // Where everybody gathers, this is all that is awaited of this node.
+            if let owner = fragments[fragment.value].round?.owner,
+                fragments[fragment.value].round?.exchange?.isGather == true
+            {
+                signResult(owner.id, blob: nil, contributors: [])
+            }
         case .aggregate(let id): signResult(id, blob: nil, contributors: [])
         case .check(let round, _, let check):
             guard fragments[fragment.value].round?.index == round else { return }

@@ -71,7 +71,9 @@ extension NodeCore {
         let mode = configuration.charter.syncMode
         let next = mode.measuredFrom(head.round.next)
         let start = liveBase == head.digest ? head.round : next
-        let isCertain = start == head.round || next != mode.measuredFrom(head.round)
+        // What commits settled of the residual was in memory until the next snapshot: without it the saved one is sent twice.
+        let keepsResidual = configuration.charter.encoding.feedback > 0
+        let isCertain = start == head.round || !keepsResidual && next != mode.measuredFrom(head.round)
         let restsOnLedger = isFresh || isCertain && liveBase != nil && liveBase == ledger.head(after: start)
         return FragmentState(
             index: fragment, shape: shape, ledger: ledger, durableRound: ledger.tip.round, head: head.round,

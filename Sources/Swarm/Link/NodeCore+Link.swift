@@ -44,7 +44,8 @@ extension NodeCore {
     private mutating func takeAllowance(_ peer: PeerID) -> Bool {
         let most = Double(Limits.linkMessagesBurst + 2 * fragments.count)
         let last = links[peer]?.allowance ?? (most, now)
-        let messages = min(most, last.messages + (now - last.at).inSeconds) - 1
+        let earned = Double(Limits.linkMessagesPerSecond) * (now - last.at).inSeconds
+        let messages = min(most, last.messages + earned) - 1
         links.update(peer) { $0.allowance = (max(0, messages), now) }
         return messages >= 0
     }
@@ -56,7 +57,7 @@ extension NodeCore {
         guard table.codecs.count <= state.shape.tileCount, table.predictedBytes <= state.shape.payloadBytesMax else {
             throw Refusal("a table is for more tiles or bytes than the fragment has")
         }
-        let allowed = Set(charter.encoding.contributionCodecs + [.float16])
+        let allowed = Set(charter.encoding.contributionCodecs + [.e3m0])
         guard table.codecs.allSatisfy(allowed.contains) else {
             throw Refusal("a table has a codec that is not allowed")
         }

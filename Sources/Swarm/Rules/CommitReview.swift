@@ -45,6 +45,9 @@ enum CommitReview {
         }
         let exchange = Exchange(value.members, fragment: value.fragment, shape: shape)
         let owners = Set(exchange.positions)
+        guard Set(value.payloads.map(\.blob.digest)).count == value.payloads.count else {
+            throw Refusal("two members claim the same payload")
+        }
         for payload in value.payloads {
             guard owners.contains(payload.owner) else { throw Refusal("a payload is by a member that owns no tile") }
             guard exchange.allows(payload.contributors, of: payload.owner) else {

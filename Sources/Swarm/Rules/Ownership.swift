@@ -5,8 +5,8 @@ import PeerNet
 /// ownership is sticky; a member with k times the tickets owns k times the tiles on average.
 ///
 /// Each member has some tickets per tile; the tile goes to the highest. A class is one factor of two in rate, so tickets
-/// double from class to class: 4 for the members' median class, 16 at most, so that nobody gets all tiles by claiming a
-/// fast link; none below a quarter of the median's rate. Integers only: every member must find the same owners.
+/// double from class to class: 4 for the members' median class, 16 at most, so that of three and
+/// more nobody gets all tiles by claiming a fast link (of two the faster one owns them if it is four times as fast); none below a quarter of the median's rate. Integers only: every member must find the same owners.
 /// O(tiles x members).
 struct Ownership: Hashable, Sendable {
     /// Per tile the owner's position among the members.
