@@ -56,9 +56,9 @@ extension Scenario {
         }
         for index in nodes.indices {
             let isSlow = generator.chance(0.3)
-            nodes[index].access.uplinkBytesPerSecond = isSlow ? generator.draw(1.6e3...5e3) : generator.draw(2e4...5e5)
+            nodes[index].access.uplinkBytesPerSecond = isSlow ? generator.draw(4e3...1.2e4) : generator.draw(2e4...5e5)
             nodes[index].access.downlinkBytesPerSecond =
-                isSlow ? generator.draw(1.6e3...5e3) : generator.draw(2e4...5e5)
+                isSlow ? generator.draw(4e3...1.2e4) : generator.draw(2e4...5e5)
         }
     }
 

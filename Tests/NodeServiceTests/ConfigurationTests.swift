@@ -123,13 +123,13 @@ import Testing
         let statuses = [
             LinkStatus(
                 peer: peer, sentKilobits: 5_100, receivedKilobits: 0, roundTrip: .milliseconds(12),
-                table: .init(version: 3, codecs: [.e3m0, .float16]),
-                theirTable: .init(version: 1, codecs: [.e3m0, .topK(kept: 64)]), round: RoundIndex(7),
+                table: .init(version: 3, codecs: [.statistical(bits: 2), .e3m0]),
+                theirTable: .init(version: 1, codecs: [.uniform(bits: 4), .topK(kept: 64)]), round: RoundIndex(7),
                 predictedBytes: 70_000, realBytes: 65_432)
         ]
         let report = LinkTableReport(statuses)
         #expect(LinkTableReport(json: report.json)?.links == report.links)
-        #expect(report.links[0].table == "3 e3m0" && report.links[0].theirTable == "1 mixed")
+        #expect(report.links[0].table == "3 statistical:2" && report.links[0].theirTable == "1 mixed")
         #expect(report.text.contains("5.1 Mbit/s") && report.text.contains("12.0 ms"))
     }
 

@@ -119,6 +119,8 @@ extension NodeCore {
 
     mutating func continueSnapshot(_ fragment: FragmentIndex, _ round: RoundIndex, _ manifest: SnapshotManifest) {
         if manifest.tiles.allSatisfy({ shelf.isHeld($0) }) {
+            // The finals behind a head are on disk before it; each one that comes there asks again.
+            guard round <= fragments[fragment.value].durableRound else { return }
             fragments[fragment.value].following = .installing(round, manifest)
             discardCandidates(fragment, except: nil)
             return compute(

@@ -139,7 +139,7 @@ extension NodeCore {
                 mustOverwrite(fragment, "its trainer had nothing to contribute")
                 follow(fragment)
             }
-            out.append(.releaseSnapshot(fragment, index, committed: []))
+            if taken != nil { out.append(.releaseSnapshot(fragment, index, committed: [])) }
         }
         join(fragment)
     }

@@ -105,8 +105,6 @@ extension NodeCore {
         take(hello.report, from: peer)
         if isNews, peers.isMember(peer) {
             event(.memberConnected(peer))
-            // The first greeting may have come before the peer knew this node to be a member.
-            greetLink(peer)
             // The hello to it may have been sent before others were known: it dials whom it does not know.
             var answer = report()
             answer.isAnswer = true
