@@ -35,8 +35,8 @@ extension Scenario {
         self.init(
             seed: seed, nodes: Self.nodes(count: nodeCount, faultsEnd: faultsEnd, using: &generator), model: model,
             faults: [], faultsEnd: faultsEnd, roundsAfterFaults: 2, recoveryTimeMax: .seconds(600))
-        // Half of the small swarms with error feedback have a ladder of codecs, and links of all kinds.
-        if nodeCount < 16, model.encoding.feedback > 0, seed % 8 < 4 { negotiate() }
+        // Half of the small windowed swarms with error feedback have a ladder of codecs, and links of all kinds.
+        if nodeCount < 16, model.encoding.feedback > 0, !model.syncMode.isLate, seed % 8 < 4 { negotiate() }
         let stepsPerSecond = nodes.map { 1 / $0.stepDuration.inSeconds }.reduce(0, +)
         let activeSeconds = faultsEnd.inSeconds * (seed % 3 == 0 ? generator.draw(0.4...1.0) : 1000)
         self.model.tokenBudget = UInt64(stepsPerSecond * activeSeconds) * model.tokensPerStep

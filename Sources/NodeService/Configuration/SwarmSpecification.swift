@@ -134,7 +134,7 @@ struct SwarmSpecification: Equatable {
             if let exchange = try sync.choice("exchange", "scatter, gather or auto", Exchange.init(rawValue:)) {
                 specification.exchange = exchange
             }
-            specification.encoding.ladder = try ladder(&sync, specification.encoding, fileName)
+            specification.encoding.ladder = try ladder(&sync, specification, fileName)
             try sync.finish()
         }
         specification.admission = try admission(&mapping, fileName)
@@ -147,11 +147,12 @@ struct SwarmSpecification: Equatable {
 
     /// Reads `negotiate` and `codecs`. Without a word members negotiate where error feedback makes that safe.
     private static func ladder(
-        _ sync: inout YAMLMapping, _ encoding: PayloadEncoding, _ fileName: String
+        _ sync: inout YAMLMapping, _ specification: SwarmSpecification, _ fileName: String
     ) throws(YAMLProblem) -> [Codec] {
+        let encoding = specification.encoding
         let wanted = try sync.choice("negotiate", "true or false") { ["true": true, "false": false][$0] }
         let listed = try sync.strings("codecs")
-        guard wanted ?? (encoding.feedback > 0) else {
+        guard wanted ?? (encoding.feedback > 0 && specification.syncMode == .windowed) else {
             guard listed == nil else {
                 throw YAMLProblem(
                     description: "\(fileName): 'codecs' under 'sync' needs 'negotiate: true' and 'feedback' above 0")

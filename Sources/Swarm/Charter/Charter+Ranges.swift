@@ -58,6 +58,9 @@ extension Charter {
         guard syncMode == .windowed || !encoding.residualStaysLive else {
             throw .field("residuals stay live where live values are not overwritten: in windowed mode only")
         }
+        guard syncMode == .windowed || encoding.ladder.isEmpty else {
+            throw .field("codecs are negotiated in windowed mode only: where means come late, slow members fall behind")
+        }
         try Self.check("momentum clip", outer.momentumClip, 0...1_000)
         guard syncMode == .fullOverlap || outer.penalty == .none && outer.momentumClip == 0 else {
             throw .field("a staleness penalty and a momentum clip go with full overlap only")
