@@ -57,9 +57,9 @@ package struct PlanReport: CommandReport {
 
     /// Control messages, gossip and framing that a member sends in one round of one fragment.
     ///
-    /// Measured with nano's fragments, where they are most of what is not payload (docs/benchmarks.md): joins, results, acks and
-    /// holds grow with the members, their gossip does too.
-    static func controlBytes(members: Int) -> Double { 2_000 + 1_500 * Double(members) }
+    /// A line through what two and four nodes sent beside payloads, 7.5 and 11.3 kB (docs/benchmarks.md): joins, results, acks
+    /// and holds, and their gossip.
+    static func controlBytes(members: Int) -> Double { 3_700 + 1_900 * Double(members) }
 
     /// Bytes that a member sends in one round, on average over the fragments.
     private var bytesPerRound: Double { plan.bytesPerCycle / Double(measured.fragments.count) }
@@ -130,7 +130,7 @@ package struct PlanReport: CommandReport {
                 "",
                 "measured by this node since it started (\(node.roundsFollowed) rounds):",
                 "sent for each round       \(NodeReport.bytes(UInt64(bytes))), planned "
-                    + "\(NodeReport.bytes(UInt64(bytesPerRound))): \(signed(bytes / bytesPerRound - 1))",
+                    + "\(NodeReport.bytes(UInt64(bytesPerRound))) on average over nodes: \(signed(bytes / bytesPerRound - 1))",
                 "time inside steps         \(fixed(100 * node.utilisation, 1)) %, planned \(fixed(100 * utilisation, 1)) %",
             ]
         }
