@@ -211,7 +211,8 @@ package struct CodecTables: Sendable {
                 case .fits(let allotment): settings = allotment.settings
                 case .tooFewBytes:
                     settings = layers.map { layer in
-                        layer.min { $0.byteCount < $1.byteCount }?.setting ?? encoding.contribution
+                        layer.filter(\.errorNorm.isFinite).min { $0.byteCount < $1.byteCount }?.setting
+                            ?? encoding.contribution
                     }
                 }
             }
@@ -241,6 +242,11 @@ package struct CodecTables: Sendable {
                     errorNorm: scratch.error(of: codec, shape: shape, values[fragment.tiles[tile].range]))
             }
         }
+        // What the charter's codec refuses cannot be encoded at all, and would spoil the sums.
+        let isMeasured = zip(choosable, cycle).allSatisfy { tile, layer in
+            zip(candidates[tile], layer).allSatisfy { $0 != encoding.contribution || $1.errorNorm.isFinite }
+        }
+        guard isMeasured else { return }
         try statistics?.add(cycle)
         table = try statistics?.table(cyclesMin: 1)
         measurements += 1

@@ -18,7 +18,7 @@ package final class FragmentWorkshop {
     /// Heads that outer steps gave and that no commit has made final, by fragment and digest.
     private var candidates: [FragmentIndex: [Digest: FragmentHead]] = [:]
     /// The payloads that made them.
-    private var candidatePayloads: [FragmentIndex: [Digest: [CommittedPayload]]] = [:]
+    private var candidateSteps: [FragmentIndex: [Digest: OuterStepDescription]] = [:]
     /// Live copies whose contribution is undecided.
     private var snapshots: [SnapshotKey: LiveCopy] = [:]
     /// Per fragment what chooses its tiles' codecs, where the charter has a ladder.
@@ -121,8 +121,11 @@ package final class FragmentWorkshop {
                 return try encodeContribution(fragment, round, assignment, room, base: base)
             case .aggregate(_, _, let tiles, let contributions, let level, let base):
                 return try aggregate(fragment, tiles, contributions, resultCodec: try resultCodec(level), base: base)
+            case .checkResult(_, let base, let tiles, let level, let blob):
+                return .payloadChecked(
+                    refusal: try refusal(fragment, base, tiles, try resultCodec(level), blob.digest))
             case .checkContribution(_, let base, let contribution):
-                return .contributionChecked(refusal: try refusal(fragment, base, contribution))
+                return .payloadChecked(refusal: try refusal(fragment, base, contribution))
             case .outerStep(_, let base, let step):
                 return .outerStepped(head: try outerStep(fragment, base, step))
             case .adopt(_, let head):
@@ -130,7 +133,7 @@ package final class FragmentWorkshop {
                 return .adopted
             case .discard(let index, let head):
                 candidates[index]?[head] = nil
-                candidatePayloads[index]?[head] = nil
+                candidateSteps[index]?[head] = nil
                 return .discarded
             case .captureSnapshot(let index):
                 return .snapshotCaptured(try captureSnapshot(fragment, heads[index.value]))
@@ -152,7 +155,8 @@ extension Job {
     package var fragment: FragmentIndex {
         switch self {
         case .encodeContribution(let fragment, _, _, _, _), .aggregate(let fragment, _, _, _, _, _),
-            .checkContribution(let fragment, _, _), .outerStep(let fragment, _, _), .adopt(let fragment, _),
+            .checkContribution(let fragment, _, _), .checkResult(let fragment, _, _, _, _),
+            .outerStep(let fragment, _, _), .adopt(let fragment, _),
             .discard(let fragment, _), .captureSnapshot(let fragment),
             .installSnapshot(let fragment, _):
             fragment
@@ -304,6 +308,19 @@ extension FragmentWorkshop {
             of: Aggregation.Contribution(member: reference.member, share: reference.share, bytes: bytes))
     }
 
+    /// Why an owner's result cannot be one; nil: it can.
+    private func refusal(
+        _ fragment: FragmentLayout.Fragment, _ base: Digest, _ tiles: [TileIndex], _ codec: Codec, _ digest: Digest
+    ) throws(JobFailure) -> String? {
+        guard let bytes = blobs.read(digest) else { throw JobFailure("result \(digest.short) is not here") }
+        let description = PayloadDescription(
+            kind: .result, charterCodec: codec, fragment: fragment, base: base, tiles: tiles)
+        do throws(PayloadError) {
+            try PayloadBundle(decoding: bytes, expecting: description, of: fragment).checkResult()
+            return nil
+        } catch { return error.description }
+    }
+
     private func store(_ bytes: [UInt8]) throws(JobFailure) -> BlobReference {
         do throws(StorageFailure) {
             return BlobReference(digest: try blobs.write(bytes), byteCount: bytes.count)
@@ -328,7 +345,7 @@ extension FragmentWorkshop {
                 by: step, rule: rule, codec: codec, fragment: fragment, base: step.measuredFrom
             ) { blobs.read($0) }
             candidates[fragment.index, default: [:]][next.digest] = next
-            candidatePayloads[fragment.index, default: [:]][next.digest] = step.payloads
+            candidateSteps[fragment.index, default: [:]][next.digest] = step
             return next.digest
         } catch { throw JobFailure(error.description) }
     }
@@ -339,9 +356,9 @@ extension FragmentWorkshop {
         guard let next = candidates[fragment.index]?[digest] else {
             throw JobFailure("head \(digest.short) is no candidate of fragment \(fragment.index.value)")
         }
-        let payloads = candidatePayloads[fragment.index]?[digest] ?? []
+        let step = candidateSteps[fragment.index]?[digest]
         try makeCurrent(next, fragment)
-        ownerFeedback[fragment.index]?.settle(payloads, of: fragment)
+        if let step { ownerFeedback[fragment.index]?.settle(step, of: fragment) }
     }
 
     /// Writes every tile of the current head as a blob.
@@ -388,7 +405,7 @@ extension FragmentWorkshop {
         } catch { throw JobFailure(error.reason) }
         heads[fragment.index.value] = head
         candidates[fragment.index] = nil
-        candidatePayloads[fragment.index] = nil
+        candidateSteps[fragment.index] = nil
     }
 }
 

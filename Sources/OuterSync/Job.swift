@@ -121,6 +121,9 @@ package enum Job: Hashable, Sendable {
         resultLevel: Int = 0, measuredFrom: Digest? = nil)
     /// Look whether a contribution for all tiles can be averaged: it decodes, and its values and share are possible ones.
     case checkContribution(fragment: FragmentIndex, base: Digest, contribution: ContributionReference)
+    /// Look whether an owner's result decodes, and holds values that a mean can have.
+    case checkResult(
+        fragment: FragmentIndex, base: Digest, tiles: [TileIndex], resultLevel: Int, blob: BlobReference)
     /// Compute the head that follows `base` and keep it as a candidate until `adopt` or `discard`.
     case outerStep(fragment: FragmentIndex, base: Digest, step: OuterStepDescription)
     /// Make the candidate `head` the fragment's current head and store it durably.
@@ -141,7 +144,7 @@ package enum JobResult: Hashable, Sendable {
     /// The encoded mean, the members in it, and those refused with the reason.
     case aggregated(blob: BlobReference, members: [Int], refused: [RefusedContribution])
     /// The contribution can be averaged (nil), or why not.
-    case contributionChecked(refusal: String?)
+    case payloadChecked(refusal: String?)
     /// The digest of the candidate head.
     case outerStepped(head: Digest)
     /// The head is current and durable.

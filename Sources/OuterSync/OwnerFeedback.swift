@@ -41,8 +41,9 @@ struct OwnerFeedback {
     }
 
     /// A round is decided by these payloads: what its other results would have left over never came to be.
-    mutating func settle(_ payloads: [CommittedPayload], of fragment: FragmentLayout.Fragment) {
-        for payload in payloads {
+    mutating func settle(_ step: OuterStepDescription, of fragment: FragmentLayout.Fragment) {
+        // A gathered mean has no owners, and leaves nothing over.
+        for payload in step.kind == .result ? step.payloads : [] {
             if let rest = leftOver[payload.blob.digest] {
                 rest.write(into: &residual, of: fragment)
             } else {

@@ -1,4 +1,5 @@
 package import Compression
+import NumericsBaseline
 
 /// Why bytes are not the payload that they should be.
 package enum PayloadError: Error, Hashable, Sendable, CustomStringConvertible {
@@ -23,7 +24,7 @@ package enum PayloadError: Error, Hashable, Sendable, CustomStringConvertible {
         case .wrongHeader(let offset): "the header differs from the expected one at byte \(offset)"
         case .badCodec: "the header names a codec that does not exist or is not allowed"
         case .tile(let tile, let error): "tile \(tile.value) does not decode: \(error)"
-        case .tooLarge(let tile): "tile \(tile.value) holds a value above \(PayloadBundle.magnitudeMax)"
+        case .tooLarge(let tile): "tile \(tile.value) holds a value above all that training gives"
         }
     }
 }
@@ -174,6 +175,22 @@ package struct PayloadBundle: Sendable {
     private static func compare(_ raw: [UInt8], with header: [UInt8]) throws(PayloadError) {
         for (offset, (expected, got)) in zip(header, raw).enumerated() where expected != got {
             throw .wrongHeader(offset: offset)
+        }
+    }
+
+    /// Largest magnitude of a value in a result: means of what contributions may hold, with what an owner adds, are below.
+    package static let resultMagnitudeMax: Float = 0x1p24
+
+    /// Decodes every tile, and refuses values that no mean has: they would spoil a head for ever.
+    func checkResult() throws(PayloadError) {
+        var scratch: [Float] = []
+        for position in tiles.indices {
+            var largest: Float = 0
+            try decodeTile(position, scratch: &scratch) { values in
+                guard let start = values.baseAddress else { return }
+                largest = Float(bitPattern: commitMeasure(start, count: values.count).largestMagnitudeBits)
+            }
+            guard largest <= Self.resultMagnitudeMax else { throw .tooLarge(description.tiles[position]) }
         }
     }
 

@@ -68,7 +68,9 @@ struct TileMeans {
             let description = PayloadDescription(
                 kind: .result, charterCodec: codec, fragment: fragment, base: base, tiles: committed.tiles)
             do throws(PayloadError) {
-                results.append((digest, try PayloadBundle(decoding: bytes, expecting: description, of: fragment)))
+                let bundle = try PayloadBundle(decoding: bytes, expecting: description, of: fragment)
+                try bundle.checkResult()
+                results.append((digest, bundle))
             } catch { throw .badPayload(digest, error) }
         }
         return results

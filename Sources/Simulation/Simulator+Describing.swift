@@ -31,6 +31,7 @@ extension Simulator {
         case .aggregate(_, let round, let tiles, let contributions, let level, _):
             "aggregate \(fragment) r\(round.value) \(tiles.count) tiles of \(contributions.count), level \(level)"
         case .checkContribution(_, _, let contribution): "check \(fragment) \(contribution.blob.digest.short)"
+        case .checkResult(_, _, _, let level, let blob): "check \(fragment) \(blob.digest.short), level \(level)"
         case .outerStep(_, let base, let step):
             "step \(fragment) from \(base.short) with \(step.payloads.count) payloads"
         case .adopt(_, let head): "adopt \(fragment) \(head.short)"
@@ -45,7 +46,7 @@ extension Simulator {
         case .contributionEncoded(let blobs, _): blobs.map { $0?.digest.short ?? "-" }.joined(separator: " ")
         case .aggregated(let blob, let members, let refused):
             "\(blob.digest.short) of \(members)\(refused.isEmpty ? "" : ", refused \(refused.map(\.member))")"
-        case .contributionChecked(let refusal): refusal ?? "fit"
+        case .payloadChecked(let refusal): refusal ?? "fit"
         case .outerStepped(let head): head.short
         case .adopted: "done"
         case .discarded: "done"

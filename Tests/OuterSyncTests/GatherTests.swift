@@ -109,17 +109,42 @@ import Testing
                     contribution: ContributionReference(
                         member: 0, share: share, blob: BlobReference(digest: digest, byteCount: bytes.count))))
         }
-        #expect(try check(contributions[0]) == .contributionChecked(refusal: nil))
+        #expect(try check(contributions[0]) == .payloadChecked(refusal: nil))
         let impossible = TrainingShare(tokens: 1, steps: 2)
         for result in [
             try check(Array(contributions[0].dropLast())), try check([9] + contributions[0]),
             try check(contributions[0], share: impossible),
         ] {
-            guard case .contributionChecked(let refusal?) = result else {
+            guard case .payloadChecked(let refusal?) = result else {
                 Issue.record("an unfit contribution passed: \(result)")
                 continue
             }
             #expect(!refusal.isEmpty)
+        }
+    }
+
+    @Test func theWorkshopTellsUnfitResultsApart() throws {
+        let layout = try smallLayout()
+        let node = TestNode(layout, codec: .float32, rule: Self.rule)
+        let fragment = layout.fragments[0]
+        let base = node.workshop.head(FragmentIndex(0)).digest
+        let tiles = fragment.tiles.indices.map(TileIndex.init)
+        func check(_ value: Float, kind: PayloadDescription.Kind = .result) throws -> JobResult {
+            let description = PayloadDescription(
+                kind: kind, charterCodec: .float32, fragment: fragment, base: base, tiles: tiles)
+            let bytes = try PayloadBundle.encode(description, of: fragment) { _, output in
+                output.update(repeating: value)
+            }
+            let blob = BlobReference(digest: try node.store.write(bytes), byteCount: bytes.count)
+            return node.workshop.run(
+                .checkResult(fragment: FragmentIndex(0), base: base, tiles: tiles, resultLevel: 0, blob: blob))
+        }
+        #expect(try check(PayloadBundle.resultMagnitudeMax) == .payloadChecked(refusal: nil))
+        for result in [try check(-0x1p25), try check(1, kind: .contribution)] {
+            guard case .payloadChecked(_?) = result else {
+                Issue.record("an unfit result passed: \(result)")
+                continue
+            }
         }
     }
 }

@@ -51,6 +51,19 @@ struct GatherTests {
         }
     }
 
+    /// An owner whose result is no payload stops nobody: its tiles stay as they are, and no further attempt is needed.
+    @Test(arguments: 1...3) func anOwnersResultThatDoesNotDecodeIsLeftOut(seed: UInt64) {
+        let swarm = TestSwarm(nodes: 4, seed: seed)
+        swarm.nodes[3].sendsUnfit = true
+        for number in 0..<4 { swarm.start(number) }
+        #expect(swarm.run(until: 200) { $0.nodes.allSatisfy { $0.heads.allSatisfy { $0.round >= 6 } } })
+        #expect(swarm.headsAreEqual)
+        #expect(
+            swarm.nodes[0].events.contains { event in
+                if case .contributionRefused(_, _, swarm.nodes[3].peerID, _) = event { true } else { false }
+            })
+    }
+
     @Test(arguments: 1...3) func killedNodesComeBackAndEndWithTheSameHeads(seed: UInt64) {
         let swarm = TestSwarm(nodes: 4, budget: 100_000, seed: seed, gather: 18)
         for number in 0..<4 { swarm.start(number) }

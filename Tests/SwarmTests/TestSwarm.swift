@@ -380,15 +380,19 @@ final class TestSwarm {
             return .contributionEncoded(references)
         case .aggregate(_, _, let tiles, let contributions, _, _):
             precondition(contributions.allSatisfy { node.blobs.contains($0.blob.digest) })
-            return .aggregated(
-                blob: blob(tiles.map { UInt8($0.value) } + contributions.flatMap { $0.blob.digest.bytes }),
-                members: contributions.map(\.member), refused: [])
+            let result = blob(
+                (node.sendsUnfit ? [1] : []) + tiles.map { UInt8($0.value) }
+                    + contributions.flatMap { $0.blob.digest.bytes })
+            if node.sendsUnfit { unfit.insert(result.digest) }
+            return .aggregated(blob: result, members: contributions.map(\.member), refused: [])
+        case .checkResult(_, _, _, _, let blob):
+            return .payloadChecked(refusal: unfit.contains(blob.digest) ? "it does not decode" : nil)
         case .checkContribution(_, _, let contribution):
-            return .contributionChecked(
+            return .payloadChecked(
                 refusal: unfit.contains(contribution.blob.digest) ? "it does not decode" : nil)
         case .outerStep(let fragment, let base, let step):
-            if step.kind == .contribution, step.payloads.contains(where: { unfit.contains($0.blob.digest) }) {
-                return .failed(reason: "a contribution does not decode")
+            if step.payloads.contains(where: { unfit.contains($0.blob.digest) }) {
+                return .failed(reason: "a payload does not decode")
             }
             precondition(node.heads[fragment.value].head.digest == base, "an outer step starts from the head")
             precondition(step.payloads.allSatisfy { node.blobs.contains($0.blob.digest) })

@@ -486,7 +486,7 @@ extension JobResult {
         case .contributionEncoded(let blobs, _): blobs.compactMap { $0 }
         case .aggregated(let blob, _, _): [blob]
         case .snapshotCaptured(let manifest): manifest.tiles
-        case .contributionChecked, .outerStepped, .adopted, .discarded, .snapshotInstalled, .failed: []
+        case .payloadChecked, .outerStepped, .adopted, .discarded, .snapshotInstalled, .failed: []
         }
     }
 }

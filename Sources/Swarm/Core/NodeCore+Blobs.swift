@@ -50,7 +50,7 @@ extension NodeCore {
     /// Something that a fragment waited for is here.
     private mutating func blobsChanged(_ fragment: FragmentIndex) {
         tryAggregate(fragment)
-        checkGathered(fragment)
+        checkPayloads(fragment)
         tellHeld(fragment)
         continueReview(fragment)
         follow(fragment)

@@ -239,7 +239,7 @@ extension NodeCore {
                 blob, for: .payload(id.fragment, id.round), from: sources([result.signer, roster.signer]),
                 namedBy: result.signer)
             if shelf.isHeld(blob) {
-                checkGathered(id.fragment)
+                checkPayloads(id.fragment)
                 tellHeld(id.fragment)
             }
         }

@@ -4,12 +4,15 @@ import PeerNet
 
 // Gather: every member's contribution is a payload of its own, which everybody fetches, checks and averages.
 
-/// Whether one gathered contribution can be averaged: it depends on its bytes and on the share that it claims.
-struct ContributionCheck: Hashable, Sendable {
+/// Whether one payload can be what it claims: it depends on its bytes and on what is expected of them.
+struct PayloadCheck: Hashable, Sendable {
     enum State: Hashable, Sendable { case running, fit, refused }
 
     let blob: BlobReference
+    /// Of the member that publishes it.
     let share: TrainingShare
+    let tiles: [TileIndex]
+    let resultLevel: Int
 }
 
 extension NodeCore {
@@ -52,39 +55,46 @@ extension NodeCore {
             .contribution(round.index, targets))
     }
 
-    /// Whether a published payload may be proposed: it is held, and where everybody averages, it can be averaged.
+    private func check(_ blob: BlobReference, of position: Int, _ round: Round) -> PayloadCheck {
+        PayloadCheck(
+            blob: blob, share: round.members[position].share, tiles: round.exchange?.tiles(of: position) ?? [],
+            resultLevel: round.resultLevel)
+    }
+
+    /// Whether a published payload may be proposed: it is held, and can be what it claims.
     func isUsable(_ blob: BlobReference, of position: Int, _ round: Round) -> Bool {
-        guard shelf.isHeld(blob) else { return false }
-        guard round.exchange?.isGather == true else { return true }
-        return round.checks[ContributionCheck(blob: blob, share: round.members[position].share)] == .fit
+        shelf.isHeld(blob) && round.checks[check(blob, of: position, round)] == .fit
     }
 
-    /// Whether a gathered contribution has been found unfit; then everybody finds so.
+    /// Whether a payload has been found unfit; then everybody finds so.
     func isRefused(_ blob: BlobReference, of position: Int, _ round: Round) -> Bool {
-        round.exchange?.isGather == true
-            && round.checks[ContributionCheck(blob: blob, share: round.members[position].share)] == .refused
+        round.checks[check(blob, of: position, round)] == .refused
     }
 
-    /// Looks at the gathered contributions that have come and have not been looked at.
-    mutating func checkGathered(_ fragment: FragmentIndex) {
-        guard let round = fragments[fragment.value].round, let exchange = round.exchange, exchange.isGather,
-            round.quorum.contains(me)
+    /// Looks at the payloads that have come and have not been looked at: one that is no payload would make every commit that
+    /// names it fail.
+    mutating func checkPayloads(_ fragment: FragmentIndex) {
+        guard let round = fragments[fragment.value].round, let exchange = round.exchange, round.quorum.contains(me)
         else { return }
         for position in round.results.keys.sorted() {
             guard let blob = round.results[position]?.content.blob, shelf.isHeld(blob) else { continue }
-            let check = ContributionCheck(blob: blob, share: round.members[position].share)
+            let check = check(blob, of: position, round)
             guard round.checks[check] == nil else { continue }
             fragments[fragment.value].round?.checks[check] = .running
-            compute(
-                .checkContribution(
-                    fragment: fragment, base: measuredFrom(round.index, fragment) ?? round.tip.head,
-                    contribution: ContributionReference(member: position, share: check.share, blob: blob)),
-                fragment, .check(round.index, round.members[position].peer, check))
+            let base = measuredFrom(round.index, fragment) ?? round.tip.head
+            let job: Job =
+                exchange.isGather
+                ? .checkContribution(
+                    fragment: fragment, base: base,
+                    contribution: ContributionReference(member: position, share: check.share, blob: blob))
+                : .checkResult(
+                    fragment: fragment, base: base, tiles: check.tiles, resultLevel: check.resultLevel, blob: blob)
+            compute(job, fragment, .check(round.index, round.members[position].peer, check))
         }
     }
 
-    mutating func contributionChecked(
-        _ fragment: FragmentIndex, _ index: RoundIndex, _ peer: PeerID, _ check: ContributionCheck, refusal: String?
+    mutating func payloadChecked(
+        _ fragment: FragmentIndex, _ index: RoundIndex, _ peer: PeerID, _ check: PayloadCheck, refusal: String?
     ) {
         guard fragments[fragment.value].round?.index == index else { return }
         fragments[fragment.value].round?.checks[check] = refusal == nil ? .fit : .refused

@@ -14,8 +14,8 @@ extension NodeCore {
             contributionEncoded(fragment, round, targets, blobs, tables)
         case (.aggregate(let id), .aggregated(let blob, let members, let refused)):
             aggregated(id, blob: blob, members: members, refused: refused)
-        case (.check(let round, let peer, let check), .contributionChecked(let refusal)):
-            contributionChecked(fragment, round, peer, check, refusal: refusal)
+        case (.check(let round, let peer, let check), .payloadChecked(let refusal)):
+            payloadChecked(fragment, round, peer, check, refusal: refusal)
         case (.proposal(let id, let value, let step), .outerStepped(let head)):
             addCandidate(fragment, id.round, step, head)
             proposalComputed(id, value, head: head)

@@ -18,7 +18,7 @@ struct Requests: Sendable {
         case contribution(RoundIndex, [Contributor.Target?])
         case aggregate(AttemptID)
         /// A gathered contribution by this peer is looked at.
-        case check(RoundIndex, PeerID, ContributionCheck)
+        case check(RoundIndex, PeerID, PayloadCheck)
         /// The coordinator computes the head of what it will propose.
         case proposal(AttemptID, CommitValue, OuterStepDescription)
         /// A voter computes the head of what it was asked to ack.

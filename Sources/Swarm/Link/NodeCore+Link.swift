@@ -47,7 +47,8 @@ extension NodeCore {
         let earned = Double(Limits.linkMessagesPerSecond) * (now - last.at).inSeconds
         let messages = min(most, last.messages + earned) - 1
         links.update(peer) { $0.allowance = (max(0, messages), now) }
-        return messages >= 0
+        // A book that is full remembers nobody new, so nothing would bound them.
+        return messages >= 0 && links[peer] != nil
     }
 
     private mutating func take(_ table: LinkTable, from peer: PeerID) throws(Refusal) {

@@ -13,11 +13,11 @@ struct Contributor: Sendable {
     private(set) var blobs: [Target: BlobReference] = [:]
     var isEncoding = false
 
-    /// Blobs of at most this many targets are kept; more attempts with other owners encode nothing.
+    /// Blobs of at most this many targets are kept; those of earlier attempts make room.
     static let targetsMax = 4 * Limits.roundMembersMax
 
     mutating func add(_ blob: BlobReference, for target: Target) {
-        guard blobs.count < Self.targetsMax else { return }
+        if blobs.count >= Self.targetsMax { blobs = [:] }
         blobs[target] = blob
     }
 
