@@ -51,6 +51,18 @@ struct GatherTests {
         }
     }
 
+    /// A member that publishes another's contribution as its own is left out; nobody's round fails for it.
+    @Test(arguments: 1...3) func aCopiedContributionCountsOnce(seed: UInt64) {
+        let swarm = TestSwarm(nodes: 4, seed: seed, gather: 18)
+        for number in 2...3 { swarm.nodes[number].copiesContributions = true }
+        for number in 0..<4 { swarm.start(number) }
+        #expect(swarm.run(until: 200) { $0.nodes.allSatisfy { $0.heads.allSatisfy { $0.round >= 6 } } })
+        #expect(swarm.headsAreEqual)
+        for summary in swarm.nodes[0].summaries(0).dropFirst(2) {
+            #expect(summary.members == 4 && summary.contributors == 3 && summary.attempt == 0, "\(summary)")
+        }
+    }
+
     /// An owner whose result is no payload stops nobody: its tiles stay as they are, and no further attempt is needed.
     @Test(arguments: 1...3) func anOwnersResultThatDoesNotDecodeIsLeftOut(seed: UInt64) {
         let swarm = TestSwarm(nodes: 4, seed: seed)

@@ -71,6 +71,8 @@ final class TestNode {
     var tellsFalseSizes = false
     /// Whether nobody can decode its contributions.
     var sendsUnfit = false
+    /// Whether its contributions are those of every other such node.
+    var copiesContributions = false
     var stepDuration: Duration = .milliseconds(100)
     var finished = false
     var stopped = false

@@ -371,7 +371,7 @@ final class TestSwarm {
                 tiles.isEmpty
                     ? nil
                     : blob(
-                        node.peerID.publicKey + [
+                        (node.copiesContributions ? [0] : node.peerID.publicKey) + [
                             UInt8(fragment.value), UInt8(round.value & 255), UInt8(round.value >> 8),
                         ]
                             + tiles.map { UInt8($0.value) })

@@ -27,7 +27,7 @@ package struct LinksPlan: Sendable {
     static let fastRates = ["20 Mbit/s", "20 Mbit/s", "20 Mbit/s", "20 Mbit/s"]
     static let nodeCount = 4
     /// How many times H the slowest link would need for uniform four bits. The next one, five times as fast, needs more
-    /// than twice H then, and three of four voters must hold a round's payloads: without negotiation every round waits.
+    /// than twice H then: without negotiation two of the four cannot keep up.
     static let slowness = 12.0
     /// Steps of each of four `atoll train` processes that measure the machine's speed.
     static let speedSteps = 80

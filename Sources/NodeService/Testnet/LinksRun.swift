@@ -51,11 +51,14 @@ package struct LinksRun: Sendable {
     /// Runs the three swarms one after the other.
     package func run() async throws(UserError) {
         do {
-            let folders = try prepare()
             guard let configuration = ModelConfiguration.preset(named: plan.model) else {
                 throw UserError("there is no model '\(plan.model)'", cure: "Choose nano or micro", exitCode: .usage)
             }
-            let stepSeconds = try measureStep(folders)
+            guard (1...86_400).contains(plan.seconds) else {
+                throw UserError("--seconds \(plan.seconds) is out of range", cure: "Give 1 to 86400", exitCode: .usage)
+            }
+            let domains = try prepare()
+            let stepSeconds = try measureStep(domains)
             let transfer = try plan.bytesPerCycle(configuration) / 25_000
             let innerSteps = max(10, Int(transfer / (LinksPlan.slowness * stepSeconds)))
             show(
@@ -66,7 +69,7 @@ package struct LinksRun: Sendable {
             for swarm in LinksPlan.trials {
                 outcomes.append(
                     try await measure(
-                        swarm, plan.specification(swarm, configuration, innerSteps: innerSteps), folders))
+                        swarm, plan.specification(swarm, configuration, innerSteps: innerSteps), domains))
                 if let last = outcomes.last { describe(last) }
             }
             let report: JSONValue = [

@@ -130,6 +130,8 @@ extension NodeCore {
                 openOwners += 1
                 continue
             }
+            // Who copies another's contribution is left out, or every commit with both would be refused.
+            guard !payloads.contains(where: { $0.blob.digest == blob.digest }) else { continue }
             payloads.append(CommitPayload(owner: position, contributors: result.contributors, blob: blob))
         }
         guard openOwners == 0 || proposer.isOverdue else { return }

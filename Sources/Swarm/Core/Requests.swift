@@ -17,7 +17,7 @@ struct Requests: Sendable {
     enum Purpose: Sendable {
         case contribution(RoundIndex, [Contributor.Target?])
         case aggregate(AttemptID)
-        /// A gathered contribution by this peer is looked at.
+        /// A payload by this peer is looked at.
         case check(RoundIndex, PeerID, PayloadCheck)
         /// The coordinator computes the head of what it will propose.
         case proposal(AttemptID, CommitValue, OuterStepDescription)

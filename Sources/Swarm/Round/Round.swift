@@ -38,7 +38,7 @@ struct Round: Sendable {
     private(set) var exchange: Exchange?
     /// Which of the charter's result codecs the roster's results have.
     private(set) var resultLevel = 0
-    /// Gathered contributions that have been looked at, whatever the attempt.
+    /// Payloads that have been looked at, whatever the attempt.
     var checks: [PayloadCheck: PayloadCheck.State] = [:]
     /// Per owner's position its result for the roster.
     var results: [Int: Signed<OwnerResult>] = [:]
