@@ -38,7 +38,7 @@ extension Scenario {
         // Half of the small windowed swarms with error feedback have a ladder of codecs, and links of all kinds.
         if nodeCount < 16, model.encoding.feedback > 0, !model.syncMode.isLate, seed % 8 < 4 { negotiate() }
         // And every third swarm, whatever its codecs, has owners with error feedback.
-        if seed % 3 == 1 { model.encoding.ownerFeedback = seed % 2 == 0 ? 1 : 0.9 }
+        if seed % 3 == 1 { self.model.encoding.ownerFeedback = seed % 2 == 0 ? 1 : 0.9 }
         let stepsPerSecond = nodes.map { 1 / $0.stepDuration.inSeconds }.reduce(0, +)
         let activeSeconds = faultsEnd.inSeconds * (seed % 3 == 0 ? generator.draw(0.4...1.0) : 1000)
         self.model.tokenBudget = UInt64(stepsPerSecond * activeSeconds) * model.tokensPerStep

@@ -238,7 +238,7 @@ import Testing
         swarm.at(15) { $0.crash(2) }
         swarm.at(30) { $0.start(4) }
         swarm.at(45) { $0.start(2) }
-        swarm.run(until: 46)
+        swarm.run(until: 44)
         let before = Self.told(swarm.nodes[2], 0).count
         #expect(
             swarm.run(until: 200) { swarm in
