@@ -20,6 +20,11 @@ package struct TensorStorage: Hashable, Sendable {
 }
 
 extension ModelFolder {
+    /// Hands over the values of a tensor piece by piece.
+    package typealias TensorPieces = (
+        _ tensor: ParameterLayout.Tensor, _ take: (UnsafeBufferPointer<Float>) throws(CheckpointError) -> Void
+    ) throws(CheckpointError) -> Void
+
     /// The file beside a model that training goes on from.
     package static let trainingStateName = "trainer.state"
 
@@ -48,6 +53,27 @@ extension ModelFolder {
         layer: any FileLayer = SystemFiles(),
         values: (ParameterLayout.Tensor, UnsafeMutableBufferPointer<Float>) throws(CheckpointError) -> Void
     ) throws(CheckpointError) {
+        let largest = FloatBuffer(count: ParameterLayout(configuration).tensors.reduce(0) { max($0, $1.count) })
+        try write(
+            to: path, configuration: configuration, tokenizer: tokenizer, storage: storage, companions: companions,
+            metadata: metadata, trainingState: trainingState, replacing: replacing, layer: layer
+        ) { (tensor, take: (UnsafeBufferPointer<Float>) throws(CheckpointError) -> Void) throws(CheckpointError) in
+            let target = UnsafeMutableBufferPointer(start: largest.pointer, count: tensor.count)
+            try values(tensor, target)
+            try take(UnsafeBufferPointer(target))
+        }
+    }
+
+    /// Writes a complete checkpoint folder whose tensors come piece by piece; no tensor is ever whole in memory.
+    ///
+    /// - Parameter pieces: hands the values of one tensor to its second argument, in ascending order, [tensor.count] in
+    ///   all; called once per tensor, in the order of the names. Everything else is as above.
+    package static func write(
+        to path: String, configuration: ModelConfiguration, tokenizer: Tokenizer,
+        storage: TensorStorage = TensorStorage(), companions: Companions? = nil,
+        metadata: [(key: String, value: String)] = [], trainingState: Snapshot? = nil, replacing: Bool = false,
+        layer: any FileLayer = SystemFiles(), pieces: TensorPieces
+    ) throws(CheckpointError) {
         do {
             let replaced: ((String) -> Bool)? = replacing ? { isOutput($0) } : nil
             let folder = try DurableFolder(path: path, replacing: replaced, layer: layer)
@@ -66,7 +92,7 @@ extension ModelFolder {
             let tensors = ParameterLayout(configuration).tensors.sorted {
                 $0.name.utf8.lexicographicallyPrecedes($1.name.utf8)
             }
-            try write(shards(of: tensors, storage), to: folder, path: path, storage, metadata, values)
+            try write(shards(of: tensors, storage), to: folder, path: path, storage, metadata, pieces)
             try trainingState?.write(to: folder.path(of: trainingStateName), layer: layer)
             try folder.commit()
         } catch let error as FileError {
@@ -114,9 +140,8 @@ extension ModelFolder {
     private static func write(
         _ shards: [[ParameterLayout.Tensor]], to folder: borrowing DurableFolder, path: String,
         _ storage: TensorStorage, _ metadata: [(key: String, value: String)],
-        _ values: (ParameterLayout.Tensor, UnsafeMutableBufferPointer<Float>) throws(CheckpointError) -> Void
+        _ pieces: TensorPieces
     ) throws {
-        let largest = FloatBuffer(count: shards.joined().reduce(0) { max($0, $1.count) })
         var places: [(tensor: String, file: String)] = []
         for (index, shard) in shards.enumerated() {
             let name =
@@ -127,11 +152,19 @@ extension ModelFolder {
                     shard.map { ($0.name, $0.shape) }, type: storage.type, metadata: metadata))
             var blocks = BlockWriter(type: storage.type)
             for tensor in shard {
-                let target = UnsafeMutableBufferPointer(start: largest.pointer, count: tensor.count)
-                try values(tensor, target)
-                guard try blocks.append(UnsafeBufferPointer(target), to: &file) else {
-                    throw CheckpointError.unrepresentable(path: path, tensor: tensor.name, type: storage.type)
+                var left = tensor.count
+                try pieces(tensor) { (values) throws(CheckpointError) in
+                    left -= values.count
+                    precondition(left >= 0, "a tensor has as many values as its shape says")
+                    let isWritten: Bool
+                    do throws(FileError) { isWritten = try blocks.append(values, to: &file) } catch {
+                        throw .file(error)
+                    }
+                    guard isWritten else {
+                        throw .unrepresentable(path: path, tensor: tensor.name, type: storage.type)
+                    }
                 }
+                precondition(left == 0, "a tensor has as many values as its shape says")
                 places.append((tensor.name, name))
             }
             try blocks.flush(to: &file)
