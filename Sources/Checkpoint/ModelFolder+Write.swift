@@ -36,6 +36,7 @@ extension ModelFolder {
     ///   - path: must not exist, or be an empty folder.
     ///   - storage: element type and shard size.
     ///   - companions: side files and configuration keys of the checkpoint that the model was made of.
+    ///   - documents: other files by name, such as a model card.
     ///   - metadata: pairs for the tensor files, besides `format`.
     ///   - trainingState: what training needs besides the model to go on, as the file `trainingStateName`.
     ///   - replacing: whether a checkpoint at `path` is replaced, in one step; files that are no part of one stay.
@@ -43,28 +44,57 @@ extension ModelFolder {
     ///     the files, which is that of the names. NaN, infinity and what is beyond the element type are refused.
     package static func write(
         to path: String, configuration: ModelConfiguration, tokenizer: Tokenizer,
-        storage: TensorStorage = TensorStorage(), companions: Companions? = nil,
+        storage: TensorStorage = TensorStorage(), companions: Companions? = nil, documents: [String: [UInt8]] = [:],
         metadata: [(key: String, value: String)] = [], trainingState: Snapshot? = nil, replacing: Bool = false,
         layer: any FileLayer = SystemFiles(),
         values: (ParameterLayout.Tensor, UnsafeMutableBufferPointer<Float>) throws(CheckpointError) -> Void
     ) throws(CheckpointError) {
+        let files = sideFiles(
+            configuration, tokenizer, type: storage.type, companions: companions, documents: documents)
+        let tensors = ParameterLayout(configuration).tensors.sorted {
+            $0.name.utf8.lexicographicallyPrecedes($1.name.utf8)
+        }
+        try write(
+            to: path, files: files, tensors: tensors.map { StoredTensor(name: $0.name, shape: $0.shape) },
+            storage: storage, metadata: metadata, trainingState: trainingState, replacing: replacing, layer: layer
+        ) { (index, target) throws(CheckpointError) in try values(tensors[index], target) }
+    }
+
+    /// A tensor of a checkpoint that is written.
+    package struct StoredTensor: Hashable, Sendable {
+        /// The name, which no other tensor has.
+        package let name: String
+        /// Dimensions, slowest first.
+        package let shape: [Int]
+
+        /// Wraps the two.
+        package init(name: String, shape: [Int]) {
+            self.name = name
+            self.shape = shape
+        }
+
+        /// Number of values.
+        package var count: Int { shape.reduce(1, *) }
+    }
+
+    /// Writes a checkpoint folder of any architecture, atomically and durably; equal arguments give equal bytes.
+    ///
+    /// - Parameters:
+    ///   - path: must not exist, or be an empty folder.
+    ///   - files: `config.json` and all else but the tensors, by name.
+    ///   - tensors: in the order of the files.
+    ///   - values: fills [count] float32 with the values of the tensor at an index; called once per tensor, in order.
+    package static func write(
+        to path: String, files: [String: [UInt8]], tensors: [StoredTensor], storage: TensorStorage,
+        metadata: [(key: String, value: String)] = [], trainingState: Snapshot? = nil, replacing: Bool = false,
+        layer: any FileLayer = SystemFiles(),
+        values: (Int, UnsafeMutableBufferPointer<Float>) throws(CheckpointError) -> Void
+    ) throws(CheckpointError) {
         do {
             let replaced: ((String) -> Bool)? = replacing ? { isOutput($0) } : nil
             let folder = try DurableFolder(path: path, replacing: replaced, layer: layer)
-            try folder.write(
-                LlamaConfig.encode(configuration, type: storage.type, keeping: companions?.config), as: "config.json")
-            let files =
-                companions?.files(for: tokenizer) ?? [Companions.generationName: LlamaConfig.generationConfig]
             for (name, bytes) in files.sorted(by: { $0.key.utf8.lexicographicallyPrecedes($1.key.utf8) }) {
                 try folder.write(bytes, as: name)
-            }
-            if files["tokenizer.json"] == nil {
-                try folder.write(tokenizer.tokenizerJSON, as: "tokenizer.json")
-                try folder.write(
-                    tokenizer.configJSON(contextLength: configuration.contextLength), as: "tokenizer_config.json")
-            }
-            let tensors = ParameterLayout(configuration).tensors.sorted {
-                $0.name.utf8.lexicographicallyPrecedes($1.name.utf8)
             }
             try write(shards(of: tensors, storage), to: folder, path: path, storage, metadata, values)
             try trainingState?.write(to: folder.path(of: trainingStateName), layer: layer)
@@ -74,6 +104,20 @@ extension ModelFolder {
         } catch let error as CheckpointError {
             throw error
         } catch { preconditionFailure("writing a checkpoint must throw one of the two errors above") }
+    }
+
+    /// Everything but the tensors, by name.
+    private static func sideFiles(
+        _ configuration: ModelConfiguration, _ tokenizer: Tokenizer, type: FloatType, companions: Companions?,
+        documents: [String: [UInt8]]
+    ) -> [String: [UInt8]] {
+        var files = companions?.files(for: tokenizer) ?? [Companions.generationName: LlamaConfig.generationConfig]
+        if files["tokenizer.json"] == nil {
+            files["tokenizer.json"] = tokenizer.tokenizerJSON
+            files["tokenizer_config.json"] = tokenizer.configJSON(contextLength: configuration.contextLength)
+        }
+        files["config.json"] = LlamaConfig.encode(configuration, type: type, keeping: companions?.config)
+        return files.merging(documents) { $1 }
     }
 
     /// Writes a complete checkpoint folder from a flat parameter buffer in the order of the layout.
@@ -95,40 +139,40 @@ extension ModelFolder {
 
     /// Cuts the tensors into files, in order: as many in each as fit, at least one.
     private static func shards(
-        of tensors: [ParameterLayout.Tensor], _ storage: TensorStorage
-    ) -> [[ParameterLayout.Tensor]] {
-        var shards: [[ParameterLayout.Tensor]] = []
+        of tensors: [StoredTensor], _ storage: TensorStorage
+    ) -> [[(index: Int, tensor: StoredTensor)]] {
+        var shards: [[(index: Int, tensor: StoredTensor)]] = []
         var byteCount = 0
-        for tensor in tensors {
+        for (index, tensor) in tensors.enumerated() {
             let added = tensor.count * storage.type.byteCount
             if shards.isEmpty || added > storage.shardByteCountMax - byteCount {
                 shards.append([])
                 byteCount = 0
             }
-            shards[shards.count - 1].append(tensor)
+            shards[shards.count - 1].append((index, tensor))
             byteCount += added
         }
         return shards
     }
 
     private static func write(
-        _ shards: [[ParameterLayout.Tensor]], to folder: borrowing DurableFolder, path: String,
+        _ shards: [[(index: Int, tensor: StoredTensor)]], to folder: borrowing DurableFolder, path: String,
         _ storage: TensorStorage, _ metadata: [(key: String, value: String)],
-        _ values: (ParameterLayout.Tensor, UnsafeMutableBufferPointer<Float>) throws(CheckpointError) -> Void
+        _ values: (Int, UnsafeMutableBufferPointer<Float>) throws(CheckpointError) -> Void
     ) throws {
-        let largest = FloatBuffer(count: shards.joined().reduce(0) { max($0, $1.count) })
+        let largest = FloatBuffer(count: shards.joined().reduce(0) { max($0, $1.tensor.count) })
         var places: [(tensor: String, file: String)] = []
-        for (index, shard) in shards.enumerated() {
+        for (number, shard) in shards.enumerated() {
             let name =
-                shards.count == 1 ? TensorFiles.fileName : shardName(index: index + 1, count: shards.count)
+                shards.count == 1 ? TensorFiles.fileName : shardName(index: number + 1, count: shards.count)
             var file = try folder.file(name)
             try file.append(
                 SafetensorsHeader.encode(
-                    shard.map { ($0.name, $0.shape) }, type: storage.type, metadata: metadata))
+                    shard.map { ($0.tensor.name, $0.tensor.shape) }, type: storage.type, metadata: metadata))
             var blocks = BlockWriter(type: storage.type)
-            for tensor in shard {
+            for (index, tensor) in shard {
                 let target = UnsafeMutableBufferPointer(start: largest.pointer, count: tensor.count)
-                try values(tensor, target)
+                try values(index, target)
                 guard try blocks.append(UnsafeBufferPointer(target), to: &file) else {
                     throw CheckpointError.unrepresentable(path: path, tensor: tensor.name, type: storage.type)
                 }
@@ -138,7 +182,7 @@ extension ModelFolder {
             try file.commit()
         }
         guard shards.count > 1 else { return }
-        let byteCount = shards.joined().reduce(0) { $0 + $1.count * storage.type.byteCount }
+        let byteCount = shards.joined().reduce(0) { $0 + $1.tensor.count * storage.type.byteCount }
         try folder.write(SafetensorsIndex.encode(places, byteCount: byteCount), as: TensorFiles.indexName)
     }
 
