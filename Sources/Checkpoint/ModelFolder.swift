@@ -58,6 +58,17 @@ package final class ModelFolder {
         try tensors.read(JSONString(tensor.name), into: target)
     }
 
+    /// Reads some rows of a matrix; NaN and infinity are refused.
+    ///
+    /// - Parameter target: [rows, columns] float32.
+    package func read(
+        _ tensor: ParameterLayout.Tensor, rows: Range<Int>, into target: UnsafeMutableBufferPointer<Float>
+    ) throws(CheckpointError) {
+        let columns = tensor.count / tensor.shape[0]
+        try tensors.read(
+            JSONString(tensor.name), rows.lowerBound * columns..<rows.upperBound * columns, into: target)
+    }
+
     /// Reads all parameters into one flat buffer in the order of the layout.
     package func readParameters() throws(CheckpointError) -> FloatBuffer {
         let parameters = FloatBuffer(count: layout.count)

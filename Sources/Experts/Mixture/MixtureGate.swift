@@ -9,11 +9,8 @@ struct MixtureGate {
     /// Per layer, [experts, width].
     let layers: [[Float]]
 
-    /// - Parameter parameters: the base model's, for the modes that read prompts; not asked for otherwise.
-    init(
-        _ recipe: MixtureRecipe, base: ModelFolder, seed: UInt64, pool: WorkerPool,
-        parameters: () throws(CheckpointError) -> FloatBuffer
-    ) throws(MergeError) {
+    /// The modes that read prompts need the base model in memory, `cheap_embed` its embedding.
+    init(_ recipe: MixtureRecipe, base: ModelFolder, seed: UInt64, pool: WorkerPool) throws(MergeError) {
         let shape = base.configuration
         switch recipe.gateMode {
         case .random, .uniformRandom:
@@ -26,9 +23,8 @@ struct MixtureGate {
                 }
             }
         case .cheapEmbed, .hidden, .hiddenLast, .hiddenAverage:
-            let weights: FloatBuffer
-            do { weights = try parameters() } catch { throw .checkpoint(error) }
-            let reader = PromptReader(recipe: recipe, base: base, parameters: weights, pool: pool)
+            let reader: PromptReader
+            do { reader = try PromptReader(recipe: recipe, base: base, pool: pool) } catch { throw .checkpoint(error) }
             var layers = [[Float]](repeating: [], count: shape.layerCount)
             for expert in recipe.experts {
                 for (layer, row) in try reader.direction(of: expert).enumerated() { layers[layer] += row }
@@ -42,14 +38,24 @@ struct MixtureGate {
 private struct PromptReader {
     let recipe: MixtureRecipe
     let base: ModelFolder
-    let parameters: FloatBuffer
-    let states: HiddenStates
+    /// [vocabulary, width].
+    let embedding: FloatBuffer
+    /// nil where the embedding is enough.
+    let states: HiddenStates?
 
-    init(recipe: MixtureRecipe, base: ModelFolder, parameters: FloatBuffer, pool: WorkerPool) {
+    init(recipe: MixtureRecipe, base: ModelFolder, pool: WorkerPool) throws(CheckpointError) {
         self.recipe = recipe
         self.base = base
-        self.parameters = parameters
-        states = HiddenStates(layout: base.layout, parameters: parameters, pool: pool)
+        guard recipe.gateMode == .cheapEmbed else {
+            // It lies at the start of the parameters.
+            embedding = try base.readParameters()
+            states = HiddenStates(layout: base.layout, parameters: embedding, pool: pool)
+            return
+        }
+        let tensor = base.layout.tensors[0]
+        embedding = FloatBuffer(count: tensor.count)
+        try base.read(tensor, into: UnsafeMutableBufferPointer(start: embedding.pointer, count: tensor.count))
+        states = nil
     }
 
     /// [layers, width]: where the positive prompts lie, away from the negative ones, with length 1.
@@ -78,10 +84,10 @@ private struct PromptReader {
                         place, "the prompt has \(tokens.count) tokens",
                         cure: "Write 1 to \(shape.contextLength), which is the base model's context"))
             }
-            if recipe.gateMode == .cheapEmbed {
+            guard let states else {
                 for token in tokens {
                     for column in 0..<shape.width {
-                        sums[0][column] += Double(parameters[Int(token) * shape.width + column])
+                        sums[0][column] += Double(embedding[Int(token) * shape.width + column])
                     }
                 }
                 continue
@@ -97,7 +103,7 @@ private struct PromptReader {
                 }
             }
         }
-        guard recipe.gateMode == .cheapEmbed else { return sums }
+        guard states == nil else { return sums }
         return Array(repeating: Self.normalised(sums[0]), count: shape.layerCount)
     }
 

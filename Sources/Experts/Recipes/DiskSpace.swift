@@ -14,7 +14,8 @@ enum DiskSpace {
         }
     }
 
-    private static func folder(of path: String) -> String {
+    /// The folder that holds a path.
+    static func folder(of path: String) -> String {
         var bytes = Array(path.utf8)
         while bytes.count > 1 && bytes.last == UInt8(ascii: "/") { bytes.removeLast() }
         guard let slash = bytes.lastIndex(of: UInt8(ascii: "/")) else { return "." }

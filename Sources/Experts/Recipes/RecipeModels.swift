@@ -1,6 +1,6 @@
 import Checkpoint
 import Glibc
-import LanguageModel
+import JSONText
 
 /// The models that a recipe names, each folder open once.
 struct RecipeModels {
@@ -68,4 +68,48 @@ struct RecipeModels {
                 ))
         }
     }
+}
+
+// MARK: - What results need to know of their inputs
+
+extension RecipeModels {
+    /// The element type that all models say they have; float32 where they differ.
+    var commonType: FloatType {
+        let types = all.map { model in
+            let config = model.folder.config
+            return (config["torch_dtype"] ?? config["dtype"])?.string.flatMap { FloatType(rawValue: $0.string) }
+        }
+        guard let first = types.first ?? nil, types.allSatisfy({ $0 == first }) else { return .float32 }
+        return first
+    }
+
+    /// Throws unless an output can be begun: it is no input and no folder in use, its disk has room.
+    func checkOutput(_ path: String, byteCount: Int) throws(MergeError) {
+        let target = canonicalPath(path)
+        for model in all where target != nil && canonicalPath(model.folder.path) == target {
+            throw .outputIsInput(path)
+        }
+        do { try DurableFolder.checkUnused(path) } catch { throw .checkpoint(.file(error)) }
+        guard access(DiskSpace.folder(of: path), W_OK | X_OK) == 0 else {
+            throw .checkpoint(.file(FileError(.createFolder, path, errno: errno)))
+        }
+        try DiskSpace.check(for: path, byteCount: byteCount)
+    }
+
+    /// The models with the hashes of their files, for the model card.
+    func cardInputs(path: String, isCancelled: () -> Bool) throws(CheckpointError) -> [ModelCard.Input] {
+        try all.map { (model) throws(CheckpointError) in
+            guard let input = try ModelCard.input(model.name, model.folder, isCancelled: isCancelled) else {
+                throw .cancelled(path: path)
+            }
+            return input
+        }
+    }
+}
+
+/// The path without links and dots; nil if it does not exist.
+func canonicalPath(_ path: String) -> String? {
+    guard let resolved = realpath(path, nil) else { return nil }
+    defer { free(resolved) }
+    return String(cString: resolved)
 }
