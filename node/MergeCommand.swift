@@ -21,7 +21,7 @@ struct MergeCommand: AsyncParsableCommand {
 
             The options of merging itself: atoll merge run --help
             """,
-        subcommands: [MergeRunCommand.self], defaultSubcommand: MergeRunCommand.self)
+        subcommands: [MergeRunCommand.self, MergeSearchCommand.self], defaultSubcommand: MergeRunCommand.self)
 }
 
 /// `atoll merge run`, and `atoll merge` without a subcommand
@@ -50,7 +50,9 @@ struct MergeRunCommand: AsyncParsableCommand {
 
     @Option(
         name: .long,
-        help: "Element type: float32, float16 or bfloat16. Default: what the recipe says, else float32.")
+        help:
+            "Element type: float32, float16 or bfloat16. Default: what the recipe says, else float32 for folders and that of the inputs for recipes."
+    )
     var dtype: String?
 
     @Option(name: .long, help: "Most bytes in one tensor file, such as 500MB. Default: 5GB.")

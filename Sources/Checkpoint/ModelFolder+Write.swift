@@ -49,61 +49,37 @@ extension ModelFolder {
         layer: any FileLayer = SystemFiles(),
         values: (ParameterLayout.Tensor, UnsafeMutableBufferPointer<Float>) throws(CheckpointError) -> Void
     ) throws(CheckpointError) {
+        let largest = FloatBuffer(count: ParameterLayout(configuration).tensors.reduce(0) { max($0, $1.count) })
+        try write(
+            to: path, configuration: configuration, tokenizer: tokenizer, storage: storage, companions: companions,
+            documents: documents, metadata: metadata, trainingState: trainingState, replacing: replacing, layer: layer
+        ) { (tensor, take: (UnsafeBufferPointer<Float>) throws(CheckpointError) -> Void) throws(CheckpointError) in
+            let target = UnsafeMutableBufferPointer(start: largest.pointer, count: tensor.count)
+            try values(tensor, target)
+            try take(UnsafeBufferPointer(target))
+        }
+    }
+
+    /// Writes a complete checkpoint folder whose tensors come piece by piece; no tensor is ever whole in memory.
+    ///
+    /// - Parameter pieces: hands the values of one tensor to its second argument, in ascending order, [tensor.count] in
+    ///   all; called once per tensor, in the order of the names. Everything else is as above.
+    package static func write(
+        to path: String, configuration: ModelConfiguration, tokenizer: Tokenizer,
+        storage: TensorStorage = TensorStorage(), companions: Companions? = nil, documents: [String: [UInt8]] = [:],
+        metadata: [(key: String, value: String)] = [], trainingState: Snapshot? = nil, replacing: Bool = false,
+        layer: any FileLayer = SystemFiles(), pieces: TensorPieces<ParameterLayout.Tensor>
+    ) throws(CheckpointError) {
         let files = sideFiles(
             configuration, tokenizer, type: storage.type, companions: companions, documents: documents)
         let tensors = ParameterLayout(configuration).tensors.sorted {
             $0.name.utf8.lexicographicallyPrecedes($1.name.utf8)
         }
         try write(
-            to: path, files: files, tensors: tensors.map { StoredTensor(name: $0.name, shape: $0.shape) },
-            storage: storage, metadata: metadata, trainingState: trainingState, replacing: replacing, layer: layer
-        ) { (index, target) throws(CheckpointError) in try values(tensors[index], target) }
-    }
-
-    /// A tensor of a checkpoint that is written.
-    package struct StoredTensor: Hashable, Sendable {
-        /// The name, which no other tensor has.
-        package let name: String
-        /// Dimensions, slowest first.
-        package let shape: [Int]
-
-        /// Wraps the two.
-        package init(name: String, shape: [Int]) {
-            self.name = name
-            self.shape = shape
-        }
-
-        /// Number of values.
-        package var count: Int { shape.reduce(1, *) }
-    }
-
-    /// Writes a checkpoint folder of any architecture, atomically and durably; equal arguments give equal bytes.
-    ///
-    /// - Parameters:
-    ///   - path: must not exist, or be an empty folder.
-    ///   - files: `config.json` and all else but the tensors, by name.
-    ///   - tensors: in the order of the files.
-    ///   - values: fills [count] float32 with the values of the tensor at an index; called once per tensor, in order.
-    package static func write(
-        to path: String, files: [String: [UInt8]], tensors: [StoredTensor], storage: TensorStorage,
-        metadata: [(key: String, value: String)] = [], trainingState: Snapshot? = nil, replacing: Bool = false,
-        layer: any FileLayer = SystemFiles(),
-        values: (Int, UnsafeMutableBufferPointer<Float>) throws(CheckpointError) -> Void
-    ) throws(CheckpointError) {
-        do {
-            let replaced: ((String) -> Bool)? = replacing ? { isOutput($0) } : nil
-            let folder = try DurableFolder(path: path, replacing: replaced, layer: layer)
-            for (name, bytes) in files.sorted(by: { $0.key.utf8.lexicographicallyPrecedes($1.key.utf8) }) {
-                try folder.write(bytes, as: name)
-            }
-            try write(shards(of: tensors, storage), to: folder, path: path, storage, metadata, values)
-            try trainingState?.write(to: folder.path(of: trainingStateName), layer: layer)
-            try folder.commit()
-        } catch let error as FileError {
-            throw .file(error)
-        } catch let error as CheckpointError {
-            throw error
-        } catch { preconditionFailure("writing a checkpoint must throw one of the two errors above") }
+            to: path, files: files,
+            tensors: tensors.map { (TensorDescription(name: $0.name, shape: $0.shape), $0) },
+            storage: storage, metadata: metadata, trainingState: trainingState, replacing: replacing, layer: layer,
+            pieces: pieces)
     }
 
     /// Everything but the tensors, by name.
@@ -135,64 +111,6 @@ extension ModelFolder {
             guard let base = target.baseAddress else { return }
             base.update(from: parameters.pointer + tensor.offset, count: tensor.count)
         }
-    }
-
-    /// Cuts the tensors into files, in order: as many in each as fit, at least one.
-    private static func shards(
-        of tensors: [StoredTensor], _ storage: TensorStorage
-    ) -> [[(index: Int, tensor: StoredTensor)]] {
-        var shards: [[(index: Int, tensor: StoredTensor)]] = []
-        var byteCount = 0
-        for (index, tensor) in tensors.enumerated() {
-            let added = tensor.count * storage.type.byteCount
-            if shards.isEmpty || added > storage.shardByteCountMax - byteCount {
-                shards.append([])
-                byteCount = 0
-            }
-            shards[shards.count - 1].append((index, tensor))
-            byteCount += added
-        }
-        return shards
-    }
-
-    private static func write(
-        _ shards: [[(index: Int, tensor: StoredTensor)]], to folder: borrowing DurableFolder, path: String,
-        _ storage: TensorStorage, _ metadata: [(key: String, value: String)],
-        _ values: (Int, UnsafeMutableBufferPointer<Float>) throws(CheckpointError) -> Void
-    ) throws {
-        let largest = FloatBuffer(count: shards.joined().reduce(0) { max($0, $1.tensor.count) })
-        var places: [(tensor: String, file: String)] = []
-        for (number, shard) in shards.enumerated() {
-            let name =
-                shards.count == 1 ? TensorFiles.fileName : shardName(index: number + 1, count: shards.count)
-            var file = try folder.file(name)
-            try file.append(
-                SafetensorsHeader.encode(
-                    shard.map { ($0.tensor.name, $0.tensor.shape) }, type: storage.type, metadata: metadata))
-            var blocks = BlockWriter(type: storage.type)
-            for (index, tensor) in shard {
-                let target = UnsafeMutableBufferPointer(start: largest.pointer, count: tensor.count)
-                try values(index, target)
-                guard try blocks.append(UnsafeBufferPointer(target), to: &file) else {
-                    throw CheckpointError.unrepresentable(path: path, tensor: tensor.name, type: storage.type)
-                }
-                places.append((tensor.name, name))
-            }
-            try blocks.flush(to: &file)
-            try file.commit()
-        }
-        guard shards.count > 1 else { return }
-        let byteCount = shards.joined().reduce(0) { $0 + $1.tensor.count * storage.type.byteCount }
-        try folder.write(SafetensorsIndex.encode(places, byteCount: byteCount), as: TensorFiles.indexName)
-    }
-
-    /// `model-00002-of-00005.safetensors`, as transformers names them.
-    private static func shardName(index: Int, count: Int) -> String {
-        func padded(_ number: Int) -> String {
-            let digits = "\(number)"
-            return String(repeating: "0", count: max(0, 5 - digits.count)) + digits
-        }
-        return "model-\(padded(index))-of-\(padded(count)).safetensors"
     }
 }
 

@@ -9,7 +9,7 @@ package import Tokenizing
 ///
 /// Opening checks everything but the values: the configuration, the tokenizer, and that the tensor files hold exactly the
 /// tensors that the configuration asks for, in their shapes.
-package final class ModelFolder {
+package final class ModelFolder: Sendable {
     /// The folder.
     package let path: String
     /// The model's shape.
@@ -58,15 +58,13 @@ package final class ModelFolder {
         try tensors.read(JSONString(tensor.name), into: target)
     }
 
-    /// Reads some rows of a matrix; NaN and infinity are refused.
+    /// Reads some elements of a tensor, in the order of the file; NaN and infinity are refused.
     ///
-    /// - Parameter target: [rows, columns] float32.
+    /// - Parameter target: one float32 per element.
     package func read(
-        _ tensor: ParameterLayout.Tensor, rows: Range<Int>, into target: UnsafeMutableBufferPointer<Float>
+        _ tensor: ParameterLayout.Tensor, _ elements: Range<Int>, into target: UnsafeMutableBufferPointer<Float>
     ) throws(CheckpointError) {
-        let columns = tensor.count / tensor.shape[0]
-        try tensors.read(
-            JSONString(tensor.name), rows.lowerBound * columns..<rows.upperBound * columns, into: target)
+        try tensors.read(JSONString(tensor.name), elements, into: target)
     }
 
     /// Reads all parameters into one flat buffer in the order of the layout.

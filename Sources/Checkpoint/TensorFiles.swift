@@ -3,7 +3,7 @@ import JSONText
 
 /// The tensors of a checkpoint folder: those of `model.safetensors`, or of the files that
 /// `model.safetensors.index.json` names. Every file is open and its header checked.
-package final class TensorFiles {
+package final class TensorFiles: Sendable {
     private let files: [SafetensorsFile]
     /// The file of each tensor.
     private let places: [JSONString: Int]

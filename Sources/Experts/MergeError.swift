@@ -22,6 +22,12 @@ package enum MergeError: Error, Hashable, Sendable, CustomStringConvertible {
     case noModel(RecipeProblem)
     /// The output's disk has too little room.
     case noSpace(path: String, needed: Int, free: Int)
+    /// Parameters that do not go together, or not with the tensor.
+    case parameters(tensor: String, reason: String)
+    /// The inputs of a tensor point in opposite directions, so that no direction lies between them.
+    case opposed(tensor: String)
+    /// Ctrl-C.
+    case cancelled
     /// A file could not be read or written, or does not hold what it should.
     case checkpoint(CheckpointError)
 
@@ -38,6 +44,9 @@ package enum MergeError: Error, Hashable, Sendable, CustomStringConvertible {
         case .recipe(let problem), .noModel(let problem): problem.description
         case .noSpace(let path, let needed, let free):
             "\(path) needs \(needed / 1_000_000 + 1) MB, its disk has \(free / 1_000_000) MB left"
+        case .parameters(let tensor, let reason): "\(tensor): \(reason)"
+        case .opposed(let tensor): "\(tensor): the inputs cancel out, so that they have no mean direction"
+        case .cancelled: "stopped"
         case .checkpoint(let error): error.description
         }
     }
@@ -53,6 +62,9 @@ package enum MergeError: Error, Hashable, Sendable, CustomStringConvertible {
         case .outputIsInput: "Choose another path for the output"
         case .recipe(let problem), .noModel(let problem): problem.cure
         case .noSpace: "Free some space, choose another disk, or a smaller element type"
+        case .parameters: "Correct the recipe's parameters"
+        case .opposed: "Use linear, or other weights"
+        case .cancelled: "Nothing was left behind; run the command again"
         case .checkpoint(let error): error.cure
         }
     }

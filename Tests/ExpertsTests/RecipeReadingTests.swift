@@ -44,7 +44,7 @@ import Testing
         #expect(recipe.method == .slerp && recipe.base == "a" && recipe.type == .bfloat16 && !recipe.namesModels)
         #expect(recipe.slices.count == 1 && recipe.slices[0].sources.map(\.model) == ["a", "b"])
         #expect(recipe.slices[0].sources[1].layers == 0..<3)
-        let t = try #require(recipe.parameters["t"])
+        let t = try #require(recipe.parameters[.t])
         let name = "model.layers.0.self_attn.q_proj.weight"
         #expect([0, 0.25, 0.5, 1].map { t.value(for: name, at: $0) } == [0, 0.25, 0.5, 1])
         #expect([0, 0.25, 1].map { t.value(for: "model.layers.2.mlp.up_proj.weight", at: $0) } == [1, 0.75, 0])
@@ -60,17 +60,17 @@ import Testing
             ], "parameters": ["normalize": true, "int8_mask": 1, "lambda": [["filter": "mlp", "value": 2], 0.5]],
         ])
         let source = recipe.slices[0].sources[0]
-        #expect(source.parameters["weight"]?.value(for: "x", at: 0) == 1e-5)
-        #expect(source.parameters["density"]?.value(for: "x", at: 1) == 0.25)
-        #expect(recipe.slices[0].sources[1].parameters["weight"]?.value(for: "x", at: 0) == 1)
-        #expect(recipe.parameters["normalize"]?.value(for: "x", at: 0) == 1)
-        #expect(recipe.parameters["lambda"]?.value(for: "a.mlp.b", at: 0) == 2)
-        #expect(recipe.parameters["lambda"]?.value(for: "norm", at: 0) == 0.5)
+        #expect(source.parameters[.weight]?.value(for: "x", at: 0) == 1e-5)
+        #expect(source.parameters[.density]?.value(for: "x", at: 1) == 0.25)
+        #expect(recipe.slices[0].sources[1].parameters[.weight]?.value(for: "x", at: 0) == 1)
+        #expect(recipe.parameters[.normalize]?.value(for: "x", at: 0) == 1)
+        #expect(recipe.parameters[.lambda]?.value(for: "a.mlp.b", at: 0) == 2)
+        #expect(recipe.parameters[.lambda]?.value(for: "norm", at: 0) == 0.5)
     }
 
     @Test func `A condition that does not hold leaves the parameter to the next scope`() throws {
         let setting = try ParameterSetting(
-            RecipeNode(value: ["filter": "mlp", "value": 1], place: RecipePlace(file: "r")))
+            RecipeNode(value: ["filter": "mlp", "value": 1], place: RecipePlace(file: "r")), within: 0...1)
         #expect(setting.value(for: "model.layers.0.self_attn.q_proj.weight", at: 0) == nil)
         #expect(setting.value(for: "model.layers.0.mlp.up_proj.weight", at: 0) == 1)
     }

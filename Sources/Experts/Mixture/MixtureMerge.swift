@@ -18,7 +18,7 @@ package struct MixtureMerge {
             case gate(layer: Int)
         }
 
-        let stored: ModelFolder.StoredTensor
+        let stored: ModelFolder.TensorDescription
         let source: Source
     }
 
@@ -39,6 +39,9 @@ package struct MixtureMerge {
 
     /// The element type of the result if nothing else is asked for.
     package var type: FloatType { recipe.type ?? models.commonType }
+
+    /// Number of parameters, all experts together.
+    package var parameterCount: Int { parts.reduce(0) { $0 + $1.stored.count } }
 
     /// Whether the number of experts is none that old GPU kernels of llama.cpp take.
     package var hasUnusualCount: Bool { recipe.experts.count & (recipe.experts.count - 1) != 0 }
@@ -68,13 +71,16 @@ package struct MixtureMerge {
             files["config.json"] = MixtralConfig.encode(
                 base.configuration, expertCount: recipe.experts.count, expertsPerToken: recipe.expertsPerToken,
                 type: storage.type, keeping: companions.config)
+            let largest = FloatBuffer(count: parts.reduce(0) { max($0, $1.stored.count) })
             try ModelFolder.write(
-                to: path, files: files, tensors: parts.map(\.stored), storage: storage,
+                to: path, files: files, tensors: parts.enumerated().map { ($1.stored, $0) }, storage: storage,
                 metadata: [("merge_method", "mixture")]
-            ) { (index, target) throws(CheckpointError) in
+            ) { (index, take) throws(CheckpointError) in
                 if isCancelled() { throw .cancelled(path: path) }
                 progress(index, parts.count)
+                let target = UnsafeMutableBufferPointer(start: largest.pointer, count: parts[index].stored.count)
                 try fill(target, with: parts[index], gate: gate, seed: seed)
+                try take(UnsafeBufferPointer(target))
             }
         } catch { throw .checkpoint(error) }
     }
@@ -88,7 +94,7 @@ package struct MixtureMerge {
             guard let block = tensor.block, let matrix = matrices.first(where: { tensor.name.hasSuffix($0.0) }) else {
                 parts.append(
                     Part(
-                        stored: ModelFolder.StoredTensor(name: tensor.name, shape: tensor.shape),
+                        stored: ModelFolder.TensorDescription(name: tensor.name, shape: tensor.shape),
                         source: .base(tensor)))
                 continue
             }
@@ -96,13 +102,14 @@ package struct MixtureMerge {
             if matrix.1 == "w1" {
                 parts.append(
                     Part(
-                        stored: ModelFolder.StoredTensor(name: "\(prefix)gate.weight", shape: [count, shape.width]),
+                        stored: ModelFolder.TensorDescription(
+                            name: "\(prefix)gate.weight", shape: [count, shape.width]),
                         source: .gate(layer: block)))
             }
             for expert in 0..<count {
                 parts.append(
                     Part(
-                        stored: ModelFolder.StoredTensor(
+                        stored: ModelFolder.TensorDescription(
                             name: "\(prefix)experts.\(expert).\(matrix.1).weight", shape: tensor.shape),
                         source: .expert(expert, tensor)))
             }

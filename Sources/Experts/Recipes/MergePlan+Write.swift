@@ -2,6 +2,7 @@ package import Checkpoint
 import JSONText
 import LanguageModel
 package import Numerics
+import Tokenizing
 
 extension MergePlan {
     /// The element type of the result if nothing else is asked for.
@@ -20,7 +21,7 @@ extension MergePlan {
     ///   - isCancelled: asked before each tensor.
     package func write(
         to path: String, storage: TensorStorage, seed: UInt64, recipeText: String, pool: WorkerPool,
-        progress: (Int, Int) -> Void = { _, _ in }, isCancelled: () -> Bool = { false }
+        progress: (Int, Int) -> Void = { _, _ in }, isCancelled: @escaping () -> Bool = { false }
     ) throws(MergeError) {
         try models.checkOutput(path, byteCount: configuration.parameterCount * storage.type.byteCount)
         let merges = try tensorMerges(seed: seed)
@@ -29,16 +30,29 @@ extension MergePlan {
             let card = ModelCard(
                 summary: "Made by `atoll merge` with the method \(recipe.method.rawValue).",
                 inputs: try models.cardInputs(path: path, isCancelled: isCancelled), seed: seed, recipe: recipeText)
+            let places = Dictionary(uniqueKeysWithValues: merges.enumerated().map { ($1.name, $0) })
             var done = 0
             try ModelFolder.write(
                 to: path, configuration: configuration, tokenizer: vocabulary.tokenizer, storage: storage,
                 companions: companions, documents: card.documents,
                 metadata: [("merge_method", recipe.method.rawValue)]
-            ) { (tensor, target) throws(CheckpointError) in
+            ) {
+                (tensor, take: (UnsafeBufferPointer<Float>) throws(CheckpointError) -> Void) throws(CheckpointError) in
                 if isCancelled() { throw .cancelled(path: path) }
-                progress(done, parts.count)
+                progress(done, merges.count)
                 done += 1
-                try fill(target, with: merges[tensor.name], pool: pool)
+                guard let place = places[tensor.name] else { preconditionFailure("the plan covers the layout") }
+                do throws(MergeError) {
+                    try merges[place].run(pool, isCancelled: isCancelled) { (values) throws(MergeError) in
+                        do throws(CheckpointError) { try take(values) } catch { throw .checkpoint(error) }
+                    }
+                } catch {
+                    switch error {
+                    case .checkpoint(let error): throw error
+                    case .cancelled: throw .cancelled(path: path)
+                    default: throw .unsupported(path: path, reason: error.description)
+                    }
+                }
             }
         } catch { throw .checkpoint(error) }
     }
@@ -74,16 +88,5 @@ extension MergePlan {
         } catch let error as CheckpointError {
             throw .checkpoint(error)
         } catch { preconditionFailure("side files are refused by one of the two errors above") }
-    }
-
-    /// Reads an input of a part, in the result's order of tokens.
-    func read(
-        _ input: Input, into target: UnsafeMutableBufferPointer<Float>
-    ) throws(CheckpointError) {
-        guard input.tensor.block == nil, input.tensor.isMatrix, let rows = vocabulary.rows,
-            let model = models.all.firstIndex(where: { $0.folder === input.folder })
-        else { return try input.folder.read(input.tensor, into: target) }
-        let tensors = models.all.map { $0.folder.layout.tensor(named: input.name) ?? $0.folder.layout.tensors[0] }
-        try vocabulary.read(rows[model], of: model, from: models, tensors: tensors, into: target)
     }
 }

@@ -32,7 +32,7 @@ package struct MergePlan {
         let source: Int?
     }
 
-    let recipe: MergeRecipe
+    private(set) var recipe: MergeRecipe
     let models: RecipeModels
     /// The model whose configuration and side files the result has.
     let donor: ModelFolder
@@ -71,6 +71,13 @@ package struct MergePlan {
         }
         self.configuration = configuration
         parts = Self.parts(of: ParameterLayout(configuration), slices: slices)
+    }
+
+    /// The same merge with a recipe that differs in nothing but the values of parameters.
+    func with(_ recipe: MergeRecipe) -> MergePlan {
+        var plan = self
+        plan.recipe = recipe
+        return plan
     }
 
     /// One slice with its models open.
@@ -145,6 +152,20 @@ extension MergePlan.Stretch {
                     slice.place,
                     "\(source.folder.path) goes in with \(source.layers.count) layers, \(sources[0].folder.path) with \(count)",
                     cure: "Merge models with equally many layers, or stretches of equal length by 'slices'"))
+        }
+        let range = recipe.method.inputCount
+        let others = sources.count - (base != nil && recipe.method.setsBaseApart ? 1 : 0)
+        guard range.contains(others) else {
+            let wanted =
+                range == 1...1
+                ? "1 model"
+                : range.lowerBound == range.upperBound
+                    ? "\(range.lowerBound) models" : "\(range.lowerBound) to \(range.upperBound) models"
+            throw .recipe(
+                RecipeProblem(
+                    slice.place,
+                    "\(recipe.method.rawValue) takes \(wanted)\(recipe.method.setsBaseApart ? " beside the base" : "")"
+                        + ", not \(others)", cure: "Name as many models, or choose another method"))
         }
         self.sources = sources
     }

@@ -62,23 +62,23 @@ extension MergeRecipe {
 
     private static func parameters(
         _ mapping: inout RecipeMapping, of method: MergeMethod, scope: Scope
-    ) throws(RecipeProblem) -> [String: ParameterSetting] {
+    ) throws(RecipeProblem) -> [MergeParameter: ParameterSetting] {
         guard let node = mapping.take("parameters") else { return [:] }
         var members = try node.mapping()
-        var settings: [String: ParameterSetting] = [:]
+        var settings: [MergeParameter: ParameterSetting] = [:]
         for (name, node) in members.takeAll() {
-            guard let parameter = method.parameters.first(where: { $0.name == name }) else {
-                let names = method.parameters.map(\.name)
+            guard let rule = method.rules.first(where: { $0.parameter.rawValue == name }) else {
+                let names = method.rules.map(\.parameter.rawValue)
                 throw RecipeProblem(
                     node.place, "\(method.rawValue) has no parameter '\(name)'\(suggestion(for: name, among: names))",
                     cure: names.isEmpty ? "Remove it" : "Its parameters are \(names.joined(separator: ", "))")
             }
-            guard parameter.isPerModel || scope == .all else {
+            guard rule.isPerModel || scope == .all else {
                 throw RecipeProblem(
                     node.place, "'\(name)' is a parameter of the merge, not of one model",
                     cure: "Move it to the parameters of the slice or of the recipe")
             }
-            settings[name] = try ParameterSetting(node)
+            settings[rule.parameter] = try ParameterSetting(node, within: rule.range)
         }
         return settings
     }
@@ -172,42 +172,43 @@ extension MergeRecipe {
     }
 
     private func checkBase() throws(RecipeProblem) {
+        guard method.baseUse == .required else { return }
         for slice in slices {
-            switch method.baseUse {
-            case .required:
-                guard let base = slice.base else {
-                    throw RecipeProblem(
-                        place, "\(method.rawValue) needs a base model", cure: "Add base_model with a folder")
-                }
-                // With `models` the base joins the inputs by itself; a slice's layers have to be said.
-                if !namesModels, !slice.sources.contains(where: { $0.model == base }) {
-                    throw RecipeProblem(
-                        slice.place.member("sources"), "the base model \(base) is not among them",
-                        cure: "Add it with the layer_range that the others are compared with")
-                }
-            case .optional, .unused: break
+            guard let base = slice.base else {
+                throw RecipeProblem(
+                    place, "\(method.rawValue) needs a base model", cure: "Add base_model with a folder")
+            }
+            // With `models` the base joins the inputs by itself; a slice's layers have to be said.
+            if !namesModels, !slice.sources.contains(where: { $0.model == base }) {
+                throw RecipeProblem(
+                    slice.place.member("sources"), "the base model \(base) is not among them",
+                    cure: "Add it with the layer_range that the others are compared with")
             }
         }
     }
 
     /// Parameters without a default, for every model that takes part; conditions may leave tensors out, which shows later.
     private func checkRequired() throws(RecipeProblem) {
-        for parameter in method.parameters where parameter.isRequired {
-            for slice in slices where parameters[parameter.name] == nil && slice.parameters[parameter.name] == nil {
-                guard parameter.isPerModel else {
+        for rule in method.rules where rule.standard == nil {
+            let parameter = rule.parameter
+            for slice in slices where parameters[parameter] == nil && slice.parameters[parameter] == nil {
+                guard rule.isPerModel else {
                     throw RecipeProblem(
-                        slice.place, "\(method.rawValue) needs the parameter '\(parameter.name)'",
+                        slice.place, "\(method.rawValue) needs the parameter '\(parameter.rawValue)'",
                         cure: "Add it to the recipe's parameters")
                 }
                 for source in slice.sources
-                where source.parameters[parameter.name] == nil
-                    && !(source.model == slice.base && !method.baseHasParameters)
-                {
+                where source.parameters[parameter] == nil && !(source.model == slice.base && method.setsBaseApart) {
                     throw RecipeProblem(
-                        source.place, "\(method.rawValue) needs the parameter '\(parameter.name)' of every model",
+                        source.place, "\(method.rawValue) needs the parameter '\(parameter.rawValue)' of every model",
                         cure: "Add it to the model's parameters, or once to the recipe's")
                 }
             }
         }
     }
+}
+
+extension MergeMethod {
+    /// Whether the base is no input like the others, so that it has no parameters of its own.
+    var setsBaseApart: Bool { baseUse != .unused }
 }

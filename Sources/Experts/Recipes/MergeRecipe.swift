@@ -11,7 +11,7 @@ package struct MergeRecipe: Hashable, Sendable {
         /// Its layers; nil for all.
         package var layers: Range<Int>?
         /// Parameters for this model alone.
-        package var parameters: [String: ParameterSetting]
+        package var parameters: [MergeParameter: ParameterSetting]
         let place: RecipePlace
     }
 
@@ -22,7 +22,7 @@ package struct MergeRecipe: Hashable, Sendable {
         /// The model that the others are seen from; nil for none.
         package var base: String?
         /// Parameters for this slice.
-        package var parameters: [String: ParameterSetting]
+        package var parameters: [MergeParameter: ParameterSetting]
         let place: RecipePlace
     }
 
@@ -81,7 +81,7 @@ package struct MergeRecipe: Hashable, Sendable {
     /// Whether the recipe names models, each with all of its layers, in place of slices.
     package var namesModels: Bool
     /// Parameters for everything.
-    package var parameters: [String: ParameterSetting]
+    package var parameters: [MergeParameter: ParameterSetting]
     /// The element type of the result; nil for that of the inputs.
     package var type: FloatType?
     /// nil: the vocabularies must be equal.

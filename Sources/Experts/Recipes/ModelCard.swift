@@ -61,7 +61,7 @@ struct ModelCard {
     /// Text that stays within its cell of a table.
     private static func cell(_ text: String) -> String {
         String(
-            text.flatMap { character in
+            text.flatMap { character -> [Character] in
                 character.isNewline ? [" "] : character == "|" ? ["\\", "|"] : [character]
             })
     }

@@ -45,7 +45,15 @@ package struct ParameterSetting: Hashable, Sendable {
 
 extension ParameterSetting {
     /// Reads a number, a list of numbers, one condition, or a list of conditions and numbers.
-    init(_ node: RecipeNode) throws(RecipeProblem) {
+    init(_ node: RecipeNode, within range: ClosedRange<Double>) throws(RecipeProblem) {
+        try self.init(node)
+        for value in conditions.flatMap(\.value.points) where !range.contains(value) {
+            throw RecipeProblem(
+                place, "\(value) is out of range", cure: "Give \(range.lowerBound) to \(range.upperBound)")
+        }
+    }
+
+    private init(_ node: RecipeNode) throws(RecipeProblem) {
         place = node.place
         if node.value.object != nil {
             conditions = [try Self.condition(node)]

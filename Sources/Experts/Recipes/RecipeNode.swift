@@ -26,8 +26,10 @@ struct RecipeNode {
     }
 
     func integer(in range: ClosedRange<Int>) throws(RecipeProblem) -> Int {
-        guard let number = value.integer, range.contains(number) else {
-            throw problem("a whole number from \(range.lowerBound) to \(range.upperBound)")
+        let expectation = "a whole number from \(range.lowerBound) to \(range.upperBound)"
+        guard let number = value.integer else { throw problem(expectation) }
+        guard range.contains(number) else {
+            throw RecipeProblem(place, "\(number) is out of range", cure: "Write \(expectation)")
         }
         return number
     }
