@@ -41,6 +41,9 @@ package final class ModelFolder: Sendable {
         tensors.metadata.map { ($0.key.string, $0.value.string) }
     }
 
+    /// The names of the files that hold the tensors.
+    package var tensorFileNames: [String] { tensors.fileNames }
+
     /// Reads the side files, for a model that is made of this one.
     package func companions() throws(CheckpointError) -> Companions {
         do { return try Companions(folder: path, config: config, tokenizer: tokenizer) } catch { throw .file(error) }

@@ -55,6 +55,9 @@ package final class TensorFiles: Sendable {
     /// The path of the file that holds a tensor, or, for one that is not there, of the first file.
     func path(of name: JSONString) -> String { files[places[name] ?? 0].path }
 
+    /// The names of the files, without the folder.
+    var fileNames: [String] { files.map { splitPath($0.path).name } }
+
     /// The tensor of that name.
     subscript(_ name: JSONString) -> SafetensorsHeader.Tensor? { places[name].flatMap { files[$0].header[name] } }
 

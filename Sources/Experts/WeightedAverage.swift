@@ -1,5 +1,4 @@
 package import Checkpoint
-import Glibc
 import LanguageModel
 import Numerics
 
@@ -47,8 +46,8 @@ package struct WeightedAverage {
         to path: String, storage: TensorStorage = TensorStorage(), layer: any FileLayer = SystemFiles(),
         isCancelled: @escaping () -> Bool = { false }
     ) throws(MergeError) {
-        let target = Self.canonical(path)
-        for input in inputs where target != nil && Self.canonical(input.path) == target {
+        let target = canonicalPath(path)
+        for input in inputs where target != nil && canonicalPath(input.path) == target {
             throw .outputIsInput(path)
         }
         let pool = WorkerPool(threadCount: WorkerPool.processorCount)
@@ -61,7 +60,7 @@ package struct WeightedAverage {
                     ("merge_method", "linear"),
                     ("merge_weights", shares.map { "\($0)" }.joined(separator: ",")),
                 ], layer: layer
-            ) { (tensor, take) throws(CheckpointError) in
+            ) { (tensor, take: (UnsafeBufferPointer<Float>) throws(CheckpointError) -> Void) throws(CheckpointError) in
                 let merge = TensorMerge(
                     .linear, name: tensor.name, shape: tensor.shape,
                     inputs: inputs.map { StoredTensor(tensor, of: $0) }, base: nil, perInput: perInput)
@@ -95,12 +94,5 @@ package struct WeightedAverage {
             (left.tokenizer != right.tokenizer, "the tokenizer"), (one != two, "the model configuration"),
         ]
         if let first = differences.first(where: \.0) { throw .different(left.path, right.path, what: first.1) }
-    }
-
-    /// The path without links and dots; nil if it does not exist.
-    private static func canonical(_ path: String) -> String? {
-        guard let resolved = realpath(path, nil) else { return nil }
-        defer { free(resolved) }
-        return String(cString: resolved)
     }
 }
