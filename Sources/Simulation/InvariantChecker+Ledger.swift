@@ -129,7 +129,7 @@ extension InvariantChecker {
             for position in payload.contributors { tiles[members[position], default: []].formUnion(committed.tiles) }
         }
         let contributors = members.indices.filter { tiles[members[$0]] != nil }
-        let tokens = contributors.reduce(0) { $0 + value.members[$1].share.tokens }
+        let tokens = value.countedTokens(of: Set(contributors), by: world.charter)
         let tileCount = world.layout.fragments[value.fragment.value].tiles.count
         counters.laterAttempts += attempt > 0 ? 1 : 0
         counters.absentTiles += tileCount - Set(step.payloads.flatMap(\.tiles)).count

@@ -32,6 +32,9 @@ package final class InvariantChecker {
         package var coarseContributions = 0
         /// Aggregates with a result codec of the ladder.
         package var coarseResults = 0
+        /// Aggregates with what an owner's last result left over, and those whose owner has lost that.
+        package var feedbackStates = 0
+        package var feedbackLost = 0
         /// Times that a live fragment was overwritten at its snapshot.
         package var turns = 0
     }

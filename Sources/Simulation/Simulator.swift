@@ -232,7 +232,7 @@ extension SimulationReport: CustomStringConvertible {
         crashes \(counters.crashes), later attempts \(counters.laterAttempts), re-proposed \(counters.reproposals), \
         absent tiles \(counters.absentTiles), installs \(counters.installs), overwrites \(counters.overwrites), \
         contributions \(counters.contributions), left out \(counters.leftOut), coarse \(counters.coarseContributions) up \
-        \(counters.coarseResults) down, trace \(traceDigest.short)
+        \(counters.coarseResults) down, \(counters.feedbackStates) with feedback, trace \(traceDigest.short)
         """
     }
 }

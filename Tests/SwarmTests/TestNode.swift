@@ -44,7 +44,12 @@ final class TestNode {
     let identity: Identity
     var core: NodeCore?
     var incarnation: UInt64 = 0
+    /// Pretends that its results went on from another state.
+    var rewritesFeedback = false
     // Disk.
+    var feedback: Set<Digest> = []
+    /// What its results said, in order.
+    var feedbackTold: [(fragment: FragmentIndex, FeedbackDigests)] = []
     var slots: [(FragmentIndex, RoundIndex, [UInt8])] = []
     var finals: [[[UInt8]]]
     var heads: [(round: UInt64, head: FakeHead)]
@@ -86,6 +91,17 @@ final class TestNode {
 
     var peerID: PeerID { identity.peerID }
     var isUp: Bool { core != nil }
+
+    /// Feedback as the workshop tells of it, without values.
+    func feedback(from state: Digest?, _ fragment: FragmentIndex, _ result: Digest) -> FeedbackDigests {
+        var before = state.flatMap { feedback.contains($0) ? $0 : nil }
+        if rewritesFeedback { before = Digest(hashing: result.bytes) }
+        let after = Digest(hashing: (before?.bytes ?? []) + result.bytes)
+        feedback.insert(after)
+        let told = FeedbackDigests(before: before, after: after)
+        feedbackTold.append((fragment, told))
+        return told
+    }
 
     init(number: Int, identity: Identity, genesis: [FakeHead]) {
         self.number = number

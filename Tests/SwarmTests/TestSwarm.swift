@@ -44,7 +44,7 @@ final class TestSwarm {
     init(
         nodes count: Int, fragments: Int = 2, tiles: Int = 3, budget: UInt64 = 1_000_000, stepsPerRound: Int = 20,
         seed: UInt64 = 1, admission: Charter.Admission = .open, gather: Int = 0,
-        mode: SyncMode = .windowed
+        mode: SyncMode = .windowed, ownerFeedback: Float = 0
     ) {
         random = SeededRandom(seed: seed)
         shapes = (0..<fragments).map { _ in
@@ -54,6 +54,7 @@ final class TestSwarm {
         var charter = testCharter(
             founder: founder.peerID, budget: budget, stepsPerRound: stepsPerRound, admission: admission)
         charter.gatherMembersMax = gather
+        charter.encoding.ownerFeedback = ownerFeedback
         charter.syncMode = mode
         if mode.isLate {
             charter.overlapSteps = 0
@@ -390,13 +391,16 @@ final class TestSwarm {
             }
             if node.sendsUnfit { unfit.formUnion(references.compactMap { $0?.digest }) }
             return .contributionEncoded(references)
-        case .aggregate(_, _, let tiles, let contributions, _, _):
+        case .aggregate(let fragment, _, let tiles, let contributions, _, _, let state):
             precondition(contributions.allSatisfy { node.blobs.contains($0.blob.digest) })
             let result = blob(
                 (node.sendsUnfit ? [1] : []) + tiles.map { UInt8($0.value) }
                     + contributions.flatMap { $0.blob.digest.bytes })
             if node.sendsUnfit { unfit.insert(result.digest) }
-            return .aggregated(blob: result, members: contributions.map(\.member), refused: [])
+            return .aggregated(
+                blob: result, members: contributions.map(\.member), refused: [],
+                feedback: charter.encoding.ownerFeedback > 0 ? node.feedback(from: state, fragment, result.digest) : nil
+            )
         case .checkResult(_, _, _, _, let blob):
             return .payloadChecked(refusal: unfit.contains(blob.digest) ? "it does not decode" : nil)
         case .checkContribution(_, _, let contribution):

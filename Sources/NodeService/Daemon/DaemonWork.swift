@@ -19,7 +19,7 @@ extension JobResult {
     var blobs: [BlobReference] {
         switch self {
         case .contributionEncoded(let blobs, _): blobs.compactMap { $0 }
-        case .aggregated(let blob, _, _): [blob]
+        case .aggregated(let blob, _, _, _): [blob]
         case .snapshotCaptured(let manifest): manifest.tiles
         case .payloadChecked, .outerStepped, .adopted, .discarded, .snapshotInstalled, .failed: []
         }

@@ -57,6 +57,11 @@ struct EventLine {
             self.init(
                 .info, "left out of fragment \(fragment.value) round \(round.value) (\(inARow) in a row)", "left_out",
                 ["fragment": .of(fragment.value), "round": .of(round.value), "in_a_row": .integer(Int64(inARow))])
+        case .feedbackLost(let fragment, let round):
+            self.init(
+                .info,
+                "fragment \(fragment.value) round \(round.value): what this node's last mean left over is lost",
+                "feedback_lost", ["fragment": .of(fragment.value), "round": .of(round.value)])
         case .overwriting(let fragment, let round, let reason):
             self.init(
                 .info, "fragment \(fragment.value): live value replaced by head \(round.value): \(reason)",

@@ -60,7 +60,7 @@ struct SwarmFolder: Sendable {
     func heads(layout: FragmentLayout) -> HeadFolder { HeadFolder(path: "\(branchPath)/heads", layout: layout) }
 }
 
-/// The current head of every fragment, one file each.
+/// The current head of every fragment, one file each, and beside it what this node's results have left over.
 struct HeadFolder: HeadStore, Sendable {
     /// The folder's path.
     let path: String
@@ -81,6 +81,20 @@ struct HeadFolder: HeadStore, Sendable {
         } catch {
             throw StorageFailure(reason: error.description)
         }
+    }
+
+    private func feedbackFile(_ fragment: FragmentIndex) -> String { "\(file(fragment)).feedback" }
+
+    func persist(feedback: [UInt8], of fragment: FragmentIndex) throws(StorageFailure) {
+        do throws(FileError) { try DurableFile.write(feedback, to: feedbackFile(fragment)) } catch {
+            throw StorageFailure(reason: error.description)
+        }
+    }
+
+    /// A file that cannot be read is as good as none: the owner's feedback then begins from nothing, as it says.
+    func feedback(of fragment: FragmentIndex, byteCountMax: Int) -> [UInt8]? {
+        guard access(feedbackFile(fragment), F_OK) == 0 else { return nil }
+        return try? DurableFile.read(feedbackFile(fragment), byteCountMax: byteCountMax)
     }
 
     /// The stored head; nil if none was stored yet. A damaged file is an error.

@@ -26,6 +26,10 @@ package struct FragmentShape: Hashable, Sendable {
     package var snapshotTileBytesMax: Int
     /// The charter's; the core sets it.
     var gatherMembersMax = 0
+    /// Whether the charter has owners keep what encoding leaves over; the core sets it.
+    var keepsFeedback = false
+    /// The most tokens that a commit counts of one contribution; the core sets it.
+    var countedTokensMax = Limits.shareMax
     /// Per result codec of the charter, the finest first, what a result for all tiles takes; empty where it has but one.
     package var resultBytes: [Int]
 

@@ -49,6 +49,8 @@ extension NodeCore {
         case firstContribution(FragmentIndex, RoundIndex)
         /// A final commit does not list this node's contribution though it had trained; `inARow` counts.
         case leftOut(FragmentIndex, RoundIndex, inARow: Int)
+        /// What this node's last result left over is lost; its feedback begins from nothing.
+        case feedbackLost(FragmentIndex, RoundIndex)
         /// The live value is behind the head and will be overwritten by it.
         case overwriting(FragmentIndex, RoundIndex, reason: String)
         /// Catching up: the head held and the newest round known.

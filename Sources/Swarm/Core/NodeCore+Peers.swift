@@ -104,6 +104,9 @@ extension NodeCore {
         take(hello.report, from: peer)
         if isNews, peers.isMember(peer) {
             event(.memberConnected(peer))
+            // Where not everybody is let in, the greeting may have come before the peer knew this node for a member; it does
+            // now that it says hello.
+            if charter.admission != .open { greetLink(peer) }
             // The hello to it may have been sent before others were known: it dials whom it does not know.
             var answer = report()
             answer.isAnswer = true

@@ -48,6 +48,8 @@ extension NodeCore {
     func recoveredFragment(_ fragment: FragmentIndex, _ recovered: Recovered) throws(StartError) -> FragmentState {
         var shape = configuration.fragments[fragment.value]
         shape.gatherMembersMax = configuration.charter.gatherMembersMax
+        shape.keepsFeedback = configuration.charter.encoding.ownerFeedback > 0
+        shape.countedTokensMax = CommittedTokens.most(configuration.charter)
         let head = recovered.heads[fragment.value]
         var finals: [Final] = []
         for bytes in recovered.finals[fragment.value] {

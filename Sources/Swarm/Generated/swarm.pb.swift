@@ -518,6 +518,12 @@ nonisolated struct WireResult: Sendable {
   /// Clears the value of `blob`. Subsequent reads from it will return its default value.
   mutating func clearBlob() {self._blob = nil}
 
+  /// Where owners keep what encoding leaves over: the state that was added to the mean (absent: none), and the one that is
+  /// left. With a blob only.
+  var feedbackBefore: Data = Data()
+
+  var feedbackAfter: Data = Data()
+
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
   init() {}
@@ -583,6 +589,12 @@ nonisolated struct WireCommitPayload: Sendable {
   var hasBlob: Bool {self._blob != nil}
   /// Clears the value of `blob`. Subsequent reads from it will return its default value.
   mutating func clearBlob() {self._blob = nil}
+
+  /// Where owners keep what encoding leaves over: whether the result goes on from the state that the owner's last final
+  /// commit left, or from nothing; and the state that it leaves.
+  var feedbackContinues: Bool = false
+
+  var feedbackAfter: Data = Data()
 
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -1108,6 +1120,12 @@ nonisolated struct WireCharter: @unchecked Sendable {
   var weighting: UInt32 {
     get {_storage._weighting}
     set {_uniqueStorage()._weighting = newValue}
+  }
+
+  /// Decay of the owners' error feedback, in [0, 1]; 0: owners keep nothing of what encoding a mean leaves over.
+  var ownerFeedback: Float {
+    get {_storage._ownerFeedback}
+    set {_uniqueStorage()._ownerFeedback = newValue}
   }
 
   /// 0: windowed, 1: full overlap, 2: eager (round.md).
@@ -2368,7 +2386,7 @@ nonisolated extension WireBlob: SwiftProtobuf.Message, SwiftProtobuf._MessageImp
 
 nonisolated extension WireResult: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".Result"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}fragment\0\u{1}round\0\u{1}attempt\0\u{1}roster\0\u{1}contributors\0\u{1}blob\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}fragment\0\u{1}round\0\u{1}attempt\0\u{1}roster\0\u{1}contributors\0\u{1}blob\0\u{3}feedback_before\0\u{3}feedback_after\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -2382,6 +2400,8 @@ nonisolated extension WireResult: SwiftProtobuf.Message, SwiftProtobuf._MessageI
       case 4: try { try decoder.decodeSingularBytesField(value: &self.roster) }()
       case 5: try { try decoder.decodeSingularBytesField(value: &self.contributors) }()
       case 6: try { try decoder.decodeSingularMessageField(value: &self._blob) }()
+      case 7: try { try decoder.decodeSingularBytesField(value: &self.feedbackBefore) }()
+      case 8: try { try decoder.decodeSingularBytesField(value: &self.feedbackAfter) }()
       default: break
       }
     }
@@ -2410,6 +2430,12 @@ nonisolated extension WireResult: SwiftProtobuf.Message, SwiftProtobuf._MessageI
     try { if let v = self._blob {
       try visitor.visitSingularMessageField(value: v, fieldNumber: 6)
     } }()
+    if !self.feedbackBefore.isEmpty {
+      try visitor.visitSingularBytesField(value: self.feedbackBefore, fieldNumber: 7)
+    }
+    if !self.feedbackAfter.isEmpty {
+      try visitor.visitSingularBytesField(value: self.feedbackAfter, fieldNumber: 8)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -2420,6 +2446,8 @@ nonisolated extension WireResult: SwiftProtobuf.Message, SwiftProtobuf._MessageI
     if lhs.roster != rhs.roster {return false}
     if lhs.contributors != rhs.contributors {return false}
     if lhs._blob != rhs._blob {return false}
+    if lhs.feedbackBefore != rhs.feedbackBefore {return false}
+    if lhs.feedbackAfter != rhs.feedbackAfter {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -2527,7 +2555,7 @@ nonisolated extension WireCommitMember: SwiftProtobuf.Message, SwiftProtobuf._Me
 
 nonisolated extension WireCommitPayload: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".CommitPayload"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}owner\0\u{1}contributors\0\u{1}blob\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}owner\0\u{1}contributors\0\u{1}blob\0\u{3}feedback_continues\0\u{3}feedback_after\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -2538,6 +2566,8 @@ nonisolated extension WireCommitPayload: SwiftProtobuf.Message, SwiftProtobuf._M
       case 1: try { try decoder.decodeSingularUInt32Field(value: &self.owner) }()
       case 2: try { try decoder.decodeSingularBytesField(value: &self.contributors) }()
       case 3: try { try decoder.decodeSingularMessageField(value: &self._blob) }()
+      case 4: try { try decoder.decodeSingularBoolField(value: &self.feedbackContinues) }()
+      case 5: try { try decoder.decodeSingularBytesField(value: &self.feedbackAfter) }()
       default: break
       }
     }
@@ -2557,6 +2587,12 @@ nonisolated extension WireCommitPayload: SwiftProtobuf.Message, SwiftProtobuf._M
     try { if let v = self._blob {
       try visitor.visitSingularMessageField(value: v, fieldNumber: 3)
     } }()
+    if self.feedbackContinues != false {
+      try visitor.visitSingularBoolField(value: self.feedbackContinues, fieldNumber: 4)
+    }
+    if !self.feedbackAfter.isEmpty {
+      try visitor.visitSingularBytesField(value: self.feedbackAfter, fieldNumber: 5)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -2564,6 +2600,8 @@ nonisolated extension WireCommitPayload: SwiftProtobuf.Message, SwiftProtobuf._M
     if lhs.owner != rhs.owner {return false}
     if lhs.contributors != rhs.contributors {return false}
     if lhs._blob != rhs._blob {return false}
+    if lhs.feedbackContinues != rhs.feedbackContinues {return false}
+    if lhs.feedbackAfter != rhs.feedbackAfter {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -3354,7 +3392,7 @@ nonisolated extension WireSignedCharter: SwiftProtobuf.Message, SwiftProtobuf._M
 
 nonisolated extension WireCharter: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".Charter"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}version\0\u{1}name\0\u{1}founder\0\u{1}model\0\u{1}tokenizer\0\u{1}seed\0\u{1}inner\0\u{1}outer\0\u{3}fragment_rule\0\u{3}inner_steps_per_round\0\u{3}overlap_steps\0\u{3}blend_alpha\0\u{1}codec\0\u{3}token_budget\0\u{3}weight_cap\0\u{1}admission\0\u{1}aggregation\0\u{3}held_out\0\u{1}allowed\0\u{3}result_codec\0\u{1}feedback\0\u{3}sync_mode\0\u{3}gather_members_max\0\u{4}\u{2}residual_stays_live\0\u{1}weighting\0\u{2}\u{2}ladder\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}version\0\u{1}name\0\u{1}founder\0\u{1}model\0\u{1}tokenizer\0\u{1}seed\0\u{1}inner\0\u{1}outer\0\u{3}fragment_rule\0\u{3}inner_steps_per_round\0\u{3}overlap_steps\0\u{3}blend_alpha\0\u{1}codec\0\u{3}token_budget\0\u{3}weight_cap\0\u{1}admission\0\u{1}aggregation\0\u{3}held_out\0\u{1}allowed\0\u{3}result_codec\0\u{1}feedback\0\u{3}sync_mode\0\u{3}gather_members_max\0\u{4}\u{2}residual_stays_live\0\u{1}weighting\0\u{3}owner_feedback\0\u{1}ladder\0")
 
   fileprivate class _StorageClass {
     var _version: UInt32 = 0
@@ -3380,6 +3418,7 @@ nonisolated extension WireCharter: SwiftProtobuf.Message, SwiftProtobuf._Message
     var _feedback: Float = 0
     var _residualStaysLive: Bool = false
     var _weighting: UInt32 = 0
+    var _ownerFeedback: Float = 0
     var _syncMode: UInt32 = 0
     var _gatherMembersMax: UInt32 = 0
     var _ladder: [WireCharterCodec] = []
@@ -3416,6 +3455,7 @@ nonisolated extension WireCharter: SwiftProtobuf.Message, SwiftProtobuf._Message
       _feedback = source._feedback
       _residualStaysLive = source._residualStaysLive
       _weighting = source._weighting
+      _ownerFeedback = source._ownerFeedback
       _syncMode = source._syncMode
       _gatherMembersMax = source._gatherMembersMax
       _ladder = source._ladder
@@ -3462,6 +3502,7 @@ nonisolated extension WireCharter: SwiftProtobuf.Message, SwiftProtobuf._Message
         case 23: try { try decoder.decodeSingularUInt32Field(value: &_storage._gatherMembersMax) }()
         case 25: try { try decoder.decodeSingularBoolField(value: &_storage._residualStaysLive) }()
         case 26: try { try decoder.decodeSingularUInt32Field(value: &_storage._weighting) }()
+        case 27: try { try decoder.decodeSingularFloatField(value: &_storage._ownerFeedback) }()
         case 28: try { try decoder.decodeRepeatedMessageField(value: &_storage._ladder) }()
         default: break
         }
@@ -3550,6 +3591,9 @@ nonisolated extension WireCharter: SwiftProtobuf.Message, SwiftProtobuf._Message
       if _storage._weighting != 0 {
         try visitor.visitSingularUInt32Field(value: _storage._weighting, fieldNumber: 26)
       }
+      if _storage._ownerFeedback.bitPattern != 0 {
+        try visitor.visitSingularFloatField(value: _storage._ownerFeedback, fieldNumber: 27)
+      }
       if !_storage._ladder.isEmpty {
         try visitor.visitRepeatedMessageField(value: _storage._ladder, fieldNumber: 28)
       }
@@ -3585,6 +3629,7 @@ nonisolated extension WireCharter: SwiftProtobuf.Message, SwiftProtobuf._Message
         if _storage._feedback != rhs_storage._feedback {return false}
         if _storage._residualStaysLive != rhs_storage._residualStaysLive {return false}
         if _storage._weighting != rhs_storage._weighting {return false}
+        if _storage._ownerFeedback != rhs_storage._ownerFeedback {return false}
         if _storage._syncMode != rhs_storage._syncMode {return false}
         if _storage._gatherMembersMax != rhs_storage._gatherMembersMax {return false}
         if _storage._ladder != rhs_storage._ladder {return false}

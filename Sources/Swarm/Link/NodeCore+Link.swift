@@ -17,9 +17,9 @@ extension NodeCore {
         out.append(.sendLink(to: peer, message: message.bytes(in: context)))
     }
 
-    /// The first message on a new connection to a member.
+    /// The first message on a new connection to a member; the same again once it is known to hear this node.
     mutating func greetLink(_ peer: PeerID) {
-        links.mustTellAgain(peer)
+        links.connected(peer)
         let payloadBytesMax = fragments.map(\.shape.payloadBytesMax).max() ?? 1
         sendLink(.hello(LinkHello(families: Self.families, payloadBytesMax: payloadBytesMax)), to: peer)
     }

@@ -67,13 +67,15 @@ extension CommitValue {
                 CommittedPayload(
                     tiles: exchange.tiles(of: payload.owner),
                     shares: payload.contributors.positions.map { members[$0].share }, blob: payload.blob)
-            }, scalars: scalars(tokensBefore: tokensBefore), kind: exchange.payloadKind, resultLevel: resultLevel)
+            }, scalars: scalars(tokensBefore: tokensBefore, shape: shape), kind: exchange.payloadKind,
+            resultLevel: resultLevel)
     }
 
     /// The scalars leaf of the head that this value makes.
-    func scalars(tokensBefore: UInt64) -> [UInt8] {
+    func scalars(tokensBefore: UInt64, shape: FragmentShape) -> [UInt8] {
         HeadScalars.bytes(
-            fragment: fragment, round: round, tokens: tokensBefore &+ tokens, closed: closing, voters: voters)
+            fragment: fragment, round: round, tokens: tokensBefore &+ tokens(most: shape.countedTokensMax),
+            closed: closing, voters: voters)
     }
 
     /// The tiles whose payload counts the contribution of the member at `position`, ascending.
