@@ -118,7 +118,7 @@ let package = Package(
             "NodeService",
             [
                 "Checkpoint", "Compression", "OuterSync", "PeerNet", "Swarm", "Transport", "JSONText", "LanguageModel",
-                "Lab",
+                "Lab", "Tokenizing",
             ]),
         .testTarget(name: "TidyTests", swiftSettings: strict),
         .testTarget(name: "IntegrationTests", dependencies: ["atoll", "Swarm"], swiftSettings: strict),
