@@ -9,7 +9,7 @@ extension InvariantChecker {
         _ record: DurableRecord, _ node: SimulatedNode, _ nodes: [SimulatedNode]
     ) throws(InvariantViolation) {
         switch record {
-        case .peer, .admission: break
+        case .peer, .admission, .record: break
         case .slot(_, _, let bytes):
             guard let message = ObservedMessage(bytes) else {
                 throw InvariantViolation(.contract, node.number, "stores a slot that is no message")
@@ -33,7 +33,7 @@ extension InvariantChecker {
     /// A record is durable.
     func persisted(_ record: DurableRecord, _ node: SimulatedNode) throws(InvariantViolation) {
         switch record {
-        case .peer, .admission: break
+        case .peer, .admission, .record: break
         case .slot(_, _, let bytes):
             if let message = ObservedMessage(bytes) { try slotIsDurable(message, node) }
         case .final(let fragment, let round, _):

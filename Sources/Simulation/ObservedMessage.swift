@@ -34,7 +34,7 @@ package struct ObservedMessage: Sendable {
 
     /// Decodes a message; nil if it is none, which no correct node sends.
     package init?(_ bytes: [UInt8]) {
-        guard let envelope = WireFields(bytes), let field = envelope.oneOf(4...21) else { return nil }
+        guard let envelope = WireFields(bytes), let field = envelope.oneOf(4...60) else { return nil }
         let message = envelope.bytes(field)
         let kind = Self.kinds[field] ?? .other
         switch kind {

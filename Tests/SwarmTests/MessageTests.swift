@@ -34,6 +34,11 @@ struct MessageTests {
             let kind = "\(message)".prefix { $0 != "(" }
             if samples[String(kind)].map({ $0.count < bytes.count }) ?? true { samples[String(kind)] = bytes }
         }
+        if let branch = try? BranchSamples.branch() {
+            var notice = RecordNotice(branch)
+            notice.experts = RecordNotice(BranchSamples.expert(BranchSamples.record(of: branch.id), by: 3)).experts
+            samples["records"] = Message.records(notice).bytes(in: context)
+        }
         return samples.keys.sorted().map { samples[$0]! }
     }()
 
@@ -41,7 +46,7 @@ struct MessageTests {
     var context: BranchContext { BranchContext(swarmID: swarm.swarmID, branch: NodeCore.branch) }
 
     @Test func everyKindHasARealSampleAndOneEncoding() throws {
-        #expect(Self.samples.count == 18)
+        #expect(Self.samples.count == 19)
         for bytes in Self.samples {
             #expect(try Message(bytes: bytes, in: context).bytes(in: context) == bytes)
         }
@@ -61,6 +66,8 @@ struct MessageTests {
             case .final: #expect(core.judge(bytes, by: stranger) == .accept)
             case .admission(let notice):
                 #expect((core.judge(bytes, by: stranger) == .accept) == !notice.presents)
+            case .records(let notice):
+                #expect((core.judge(bytes, by: stranger) == .accept) == (notice.summary == nil))
             default: #expect(core.judge(bytes, by: stranger) != .accept, "\(message)")
             }
             #expect(core.judge(Array(bytes.dropLast()), by: stranger) != .accept)

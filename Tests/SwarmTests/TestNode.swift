@@ -62,7 +62,11 @@ final class TestNode {
     var savedProgress = TrainingProgress(steps: 0, tokens: 0)
     var knownPeers: [PeerID: [Multiaddr]] = [:]
     var admissions: [Digest: [UInt8]] = [:]
+    var records: [Digest: [UInt8]] = [:]
     var credential: Credential?
+    /// What it trains; nil: the first branch.
+    var branch: Branch?
+    var genesis: [FakeHead]
     // Memory.
     var candidates: [Digest: FakeHead] = [:]
     var timers: [NodeCore.Timer: Moment] = [:]
@@ -102,9 +106,22 @@ final class TestNode {
     init(number: Int, identity: Identity, genesis: [FakeHead]) {
         self.number = number
         self.identity = identity
+        self.genesis = genesis
         finals = genesis.map { _ in [] }
         heads = genesis.map { (0, $0) }
         liveBases = genesis.map { _ in nil }
+        bases = genesis.map(\.digest)
+    }
+
+    /// Makes it a node of a branch that has not trained yet.
+    func train(_ branch: Branch, charter: Charter) {
+        self.branch = branch
+        genesis = genesis.enumerated().map { index, head in
+            FakeHead(
+                scalars: NodeCore.genesisScalars(
+                    charter: charter, maker: branch.maker, fragment: FragmentIndex(index)), leaves: head.leaves)
+        }
+        heads = genesis.map { (0, $0) }
         bases = genesis.map(\.digest)
     }
 

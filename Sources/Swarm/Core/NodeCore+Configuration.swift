@@ -69,6 +69,13 @@ extension NodeCore {
         package var credential: Credential?
         /// The protocol's bounds.
         package var limits: Limits
+        /// The id of the branch that the node trains.
+        package var branch = Branch.main
+        /// Who made that branch; nil: the swarm's founder.
+        package var branchMaker: PeerID?
+
+        /// Who alone decides the first round of the branch.
+        var firstVoter: PeerID { branchMaker ?? charter.founder }
 
         /// Wraps the fields.
         package init(
@@ -123,6 +130,8 @@ extension NodeCore {
         package var peers: [PeerAddresses]
         /// Admission records, the last one of each key.
         package var admissions: [[UInt8]]
+        /// Records of branches and experts.
+        package var records: [[UInt8]] = []
 
         /// Wraps the fields.
         package init(

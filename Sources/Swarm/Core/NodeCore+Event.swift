@@ -29,6 +29,14 @@ extension NodeCore {
         case memberConnected(PeerID)
         /// The last connection to a member is gone.
         case memberDisconnected(PeerID)
+        /// A member of this swarm that trains another branch said hello.
+        case otherBranchConnected(PeerID, branch: String)
+        /// Another member has made a branch.
+        case branchKnown(Branch)
+        /// Another member offers an expert.
+        case expertKnown(Expert)
+        /// The branch of this node was closed: it trains no more.
+        case branchClosed(Expert)
         /// A round is being run with this node among those asked; sent when its snapshot is requested.
         case roundStarted(FragmentIndex, RoundIndex)
         /// This node coordinates an attempt.

@@ -25,7 +25,9 @@ extension NodeCore {
     }
 
     mutating func linkReceived(_ bytes: [UInt8], from peer: PeerID) {
-        guard isStarted, peer != me, mayServe(peer), peers[peer]?.isConnected == true else { return }
+        guard isStarted, peer != me, mayServe(peer), peers[peer]?.isConnected == true, peers[peer]?.branch == nil else {
+            return
+        }
         guard takeAllowance(peer) else { return violation(peer, signer: peer, "it sends link messages too often") }
         do {
             switch try LinkMessage(bytes: bytes, from: peer, in: context) {
