@@ -11,8 +11,14 @@ struct MergeCommand: AsyncParsableCommand {
     @Argument(help: "The checkpoint folders.") var checkpoints: [String] = []
 
     @Option(
-        name: .long, parsing: .unconditional, help: "One number per checkpoint, with commas. Default: equal shares.")
+        name: .long, parsing: .unconditional,
+        help: "Numbers with commas, or by --data: posterior or argmax. Default: equal shares.")
     var weights: String?
+
+    @Option(
+        name: .long, parsing: .upToNextOption,
+        help: "Sample of text for --weights posterior or argmax: globs, folders or files.")
+    var data: [String] = []
 
     @Option(name: .long, help: "New folder for the merged checkpoint.")
     var out: String
@@ -24,6 +30,7 @@ struct MergeCommand: AsyncParsableCommand {
     var json = false
 
     func run() async throws {
+        let weights = try LocalEnsemblePosterior.mergeWeights(weights, of: checkpoints, sample: data)
         try LocalMerge.run(checkpoints, weights: weights, out: out, dtype: dtype).show(json: json)
     }
 }
