@@ -21,7 +21,7 @@ struct Atoll: AsyncParsableCommand {
             PingCommand.self, NetCommand.self, PlanCommand.self, DoctorCommand.self,
             CheckpointCommand.self,
             DataCommand.self, TrainCommand.self, EvalCommand.self, GenerateCommand.self, MergeCommand.self,
-            LogitsCommand.self,
+            EnsembleCommand.self, LogitsCommand.self,
             ExportCommand.self, TokenizerCommand.self, TokenizeCommand.self, BenchCommand.self,
             TestnetCommand.self, LabCommand.self,
         ])

@@ -25,25 +25,6 @@ import Testing
         }
     }
 
-    @Test func recordsOfBranchesAndExperts() throws {
-        var fuzzer = Fuzzer(seed: 13)
-        let branch = try BranchSamples.branch()
-        let expert = BranchSamples.expert(BranchSamples.record(of: branch.id), by: 3)
-        let accepted = fuzzer.run("branch", [branch.bytes]) {
-            (try? Branch(bytes: $0, swarmID: BranchSamples.swarmID)) != nil
-        }
-        #expect(accepted < Fuzzer.inputsPerDecoder)
-        _ = fuzzer.run("branch body", [branch.record.body]) {
-            (try? BranchRecord(body: $0, in: BranchSamples.context)) != nil
-        }
-        _ = fuzzer.run("expert body", [expert.record.body]) {
-            (try? ExpertRecord(body: $0, in: BranchSamples.context)) != nil
-        }
-        _ = fuzzer.run("record on disk", [RecordNotice(branch).bytes, RecordNotice(expert).bytes]) {
-            (try? RecordNotice(bytes: $0)) != nil
-        }
-    }
-
     /// What stands behind a signature that an attacker makes himself.
     @Test func signedBodies() throws {
         var fuzzer = Fuzzer(seed: 13)
@@ -129,6 +110,25 @@ import Testing
             "a table does not follow the one before it", "a table is for more tiles or bytes than the fragment has",
         ] { #expect(offences.contains(reason), "\(reason)") }
         #expect(!offences.contains("it sends link messages too often"))
+    }
+
+    @Test func recordsOfBranchesAndExperts() throws {
+        var fuzzer = Fuzzer(seed: 13)
+        let branch = try BranchSamples.branch()
+        let expert = BranchSamples.expert(BranchSamples.record(of: branch.id), by: 3)
+        let accepted = fuzzer.run("branch", [branch.bytes]) {
+            (try? Branch(bytes: $0, swarmID: BranchSamples.swarmID)) != nil
+        }
+        #expect(accepted < Fuzzer.inputsPerDecoder)
+        _ = fuzzer.run("branch body", [branch.record.body]) {
+            (try? BranchRecord(body: $0, in: BranchSamples.context)) != nil
+        }
+        _ = fuzzer.run("expert body", [expert.record.body]) {
+            (try? ExpertRecord(body: $0, in: BranchSamples.context)) != nil
+        }
+        _ = fuzzer.run("record on disk", [RecordNotice(branch).bytes, RecordNotice(expert).bytes]) {
+            (try? RecordNotice(bytes: $0)) != nil
+        }
     }
 
     @Test func chartersAndInvites() throws {
