@@ -110,7 +110,8 @@ let package = Package(
         tests("Compression", ["FuzzSupport", "NumericsBaseline", "NumericsV3", "NumericsV4", "CVector"]),
         tests("OuterSync", ["Compression", "FuzzSupport", "NumericsBaseline", "NumericsV3", "NumericsV4", "CVector"]),
         tests("Lab", ["Compression", "Corpus", "JSONText", "LanguageModel", "OuterSync", "Tokenizing"]),
-        tests("Experts", ["Checkpoint", "LanguageModel", "Numerics", "Tokenizing"]), tests("PeerNet", ["FuzzSupport"]),
+        tests("Experts", ["Checkpoint", "JSONText", "LanguageModel", "Numerics", "Tokenizing"]),
+        tests("PeerNet", ["FuzzSupport"]),
         tests("Swarm", ["Compression", "FuzzSupport", "OuterSync", "PeerNet"]), tests("Transport", ["PeerNet"]),
         tests("Simulation", ["Swarm", "OuterSync", "PeerNet", "Compression"]),
         tests(

@@ -16,7 +16,8 @@ struct Atoll: AsyncParsableCommand {
             """,
         version: AtollVersion.text,
         subcommands: [
-            InitCommand.self, SwarmCommand.self, NodeCommand.self, PeersCommand.self, LinksCommand.self,
+            InitCommand.self, SwarmCommand.self, BranchCommand.self, ExpertCommand.self, NodeCommand.self,
+            PeersCommand.self, LinksCommand.self,
             PingCommand.self, NetCommand.self, PlanCommand.self, DoctorCommand.self,
             CheckpointCommand.self,
             DataCommand.self, TrainCommand.self, EvalCommand.self, GenerateCommand.self, MergeCommand.self,

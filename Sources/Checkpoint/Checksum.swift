@@ -64,8 +64,5 @@ extension FixedWidthInteger {
 package func parameterHash(_ parameters: FloatBuffer) -> String {
     var checksum = Checksum(byteCount: 32)
     parameters.withUnsafeBufferPointer { checksum.update(UnsafeRawBufferPointer($0)) }
-    return checksum.finalize().map { byte in
-        let digits = String(byte, radix: 16)
-        return byte < 16 ? "0" + digits : digits
-    }.joined()
+    return hexadecimal(checksum.finalize())
 }

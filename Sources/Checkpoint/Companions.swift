@@ -13,7 +13,7 @@ package struct Companions: Hashable, Sendable {
     package var files: [String: [UInt8]]
 
     /// Files that only hold for one tokenizer.
-    static let tokenizerFiles = [
+    package static let tokenizerFiles = [
         "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json",
         "merges.txt", "chat_template.jinja", "chat_template.json",
     ]

@@ -15,12 +15,17 @@ extension LlamaConfig {
     package static func encode(
         _ model: ModelConfiguration, type: FloatType = .float32, keeping kept: JSONObject? = nil
     ) -> [UInt8] {
+        text(.object(members(model, type: type, keeping: kept)))
+    }
+
+    /// The members of `config.json`.
+    static func members(_ model: ModelConfiguration, type: FloatType, keeping kept: JSONObject?) -> JSONObject {
         var file = kept ?? defaults
         file["original_max_position_embeddings"] = nil
         for (key, value) in shape(model) { file[key] = value }
         for (key, value) in encodeRope(model) { file[key] = value }
         for key: JSONString in ["torch_dtype", "dtype"] { file[key] = .text(type.rawValue) }
-        return text(.object(file))
+        return file
     }
 
     /// Members that do not follow from the model.
@@ -59,7 +64,7 @@ extension LlamaConfig {
 
     private static func integer(_ value: Int) -> JSONValue { .integer(Int64(value)) }
 
-    private static func text(_ value: JSONValue) -> [UInt8] {
+    static func text(_ value: JSONValue) -> [UInt8] {
         // A valid model has finite numbers, and so has whatever was read from a file.
         do { return try value.encoded(.indented) } catch { preconditionFailure("JSON has no other numbers") }
     }

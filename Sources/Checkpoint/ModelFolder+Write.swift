@@ -36,6 +36,7 @@ extension ModelFolder {
     ///   - path: must not exist, or be an empty folder.
     ///   - storage: element type and shard size.
     ///   - companions: side files and configuration keys of the checkpoint that the model was made of.
+    ///   - documents: other files by name, such as a model card.
     ///   - metadata: pairs for the tensor files, besides `format`.
     ///   - trainingState: what training needs besides the model to go on, as the file `trainingStateName`.
     ///   - replacing: whether a checkpoint at `path` is replaced, in one step; files that are no part of one stay.
@@ -43,37 +44,56 @@ extension ModelFolder {
     ///     the files, which is that of the names. NaN, infinity and what is beyond the element type are refused.
     package static func write(
         to path: String, configuration: ModelConfiguration, tokenizer: Tokenizer,
-        storage: TensorStorage = TensorStorage(), companions: Companions? = nil,
+        storage: TensorStorage = TensorStorage(), companions: Companions? = nil, documents: [String: [UInt8]] = [:],
         metadata: [(key: String, value: String)] = [], trainingState: Snapshot? = nil, replacing: Bool = false,
         layer: any FileLayer = SystemFiles(),
         values: (ParameterLayout.Tensor, UnsafeMutableBufferPointer<Float>) throws(CheckpointError) -> Void
     ) throws(CheckpointError) {
-        do {
-            let replaced: ((String) -> Bool)? = replacing ? { isOutput($0) } : nil
-            let folder = try DurableFolder(path: path, replacing: replaced, layer: layer)
-            try folder.write(
-                LlamaConfig.encode(configuration, type: storage.type, keeping: companions?.config), as: "config.json")
-            let files =
-                companions?.files(for: tokenizer) ?? [Companions.generationName: LlamaConfig.generationConfig]
-            for (name, bytes) in files.sorted(by: { $0.key.utf8.lexicographicallyPrecedes($1.key.utf8) }) {
-                try folder.write(bytes, as: name)
-            }
-            if files["tokenizer.json"] == nil {
-                try folder.write(tokenizer.tokenizerJSON, as: "tokenizer.json")
-                try folder.write(
-                    tokenizer.configJSON(contextLength: configuration.contextLength), as: "tokenizer_config.json")
-            }
-            let tensors = ParameterLayout(configuration).tensors.sorted {
-                $0.name.utf8.lexicographicallyPrecedes($1.name.utf8)
-            }
-            try write(shards(of: tensors, storage), to: folder, path: path, storage, metadata, values)
-            try trainingState?.write(to: folder.path(of: trainingStateName), layer: layer)
-            try folder.commit()
-        } catch let error as FileError {
-            throw .file(error)
-        } catch let error as CheckpointError {
-            throw error
-        } catch { preconditionFailure("writing a checkpoint must throw one of the two errors above") }
+        let largest = FloatBuffer(count: ParameterLayout(configuration).tensors.reduce(0) { max($0, $1.count) })
+        try write(
+            to: path, configuration: configuration, tokenizer: tokenizer, storage: storage, companions: companions,
+            documents: documents, metadata: metadata, trainingState: trainingState, replacing: replacing, layer: layer
+        ) { (tensor, take: (UnsafeBufferPointer<Float>) throws(CheckpointError) -> Void) throws(CheckpointError) in
+            let target = UnsafeMutableBufferPointer(start: largest.pointer, count: tensor.count)
+            try values(tensor, target)
+            try take(UnsafeBufferPointer(target))
+        }
+    }
+
+    /// Writes a complete checkpoint folder whose tensors come piece by piece; no tensor is ever whole in memory.
+    ///
+    /// - Parameter pieces: hands the values of one tensor to its second argument, in ascending order, [tensor.count] in
+    ///   all; called once per tensor, in the order of the names. Everything else is as above.
+    package static func write(
+        to path: String, configuration: ModelConfiguration, tokenizer: Tokenizer,
+        storage: TensorStorage = TensorStorage(), companions: Companions? = nil, documents: [String: [UInt8]] = [:],
+        metadata: [(key: String, value: String)] = [], trainingState: Snapshot? = nil, replacing: Bool = false,
+        layer: any FileLayer = SystemFiles(), pieces: TensorPieces<ParameterLayout.Tensor>
+    ) throws(CheckpointError) {
+        let files = sideFiles(
+            configuration, tokenizer, type: storage.type, companions: companions, documents: documents)
+        let tensors = ParameterLayout(configuration).tensors.sorted {
+            $0.name.utf8.lexicographicallyPrecedes($1.name.utf8)
+        }
+        try write(
+            to: path, files: files,
+            tensors: tensors.map { (TensorDescription(name: $0.name, shape: $0.shape), $0) },
+            storage: storage, metadata: metadata, trainingState: trainingState, replacing: replacing, layer: layer,
+            pieces: pieces)
+    }
+
+    /// Everything but the tensors, by name.
+    private static func sideFiles(
+        _ configuration: ModelConfiguration, _ tokenizer: Tokenizer, type: FloatType, companions: Companions?,
+        documents: [String: [UInt8]]
+    ) -> [String: [UInt8]] {
+        var files = companions?.files(for: tokenizer) ?? [Companions.generationName: LlamaConfig.generationConfig]
+        if files["tokenizer.json"] == nil {
+            files["tokenizer.json"] = tokenizer.tokenizerJSON
+            files["tokenizer_config.json"] = tokenizer.configJSON(contextLength: configuration.contextLength)
+        }
+        files["config.json"] = LlamaConfig.encode(configuration, type: type, keeping: companions?.config)
+        return files.merging(documents) { $1 }
     }
 
     /// Writes a complete checkpoint folder from a flat parameter buffer in the order of the layout.
@@ -91,64 +111,6 @@ extension ModelFolder {
             guard let base = target.baseAddress else { return }
             base.update(from: parameters.pointer + tensor.offset, count: tensor.count)
         }
-    }
-
-    /// Cuts the tensors into files, in order: as many in each as fit, at least one.
-    private static func shards(
-        of tensors: [ParameterLayout.Tensor], _ storage: TensorStorage
-    ) -> [[ParameterLayout.Tensor]] {
-        var shards: [[ParameterLayout.Tensor]] = []
-        var byteCount = 0
-        for tensor in tensors {
-            let added = tensor.count * storage.type.byteCount
-            if shards.isEmpty || added > storage.shardByteCountMax - byteCount {
-                shards.append([])
-                byteCount = 0
-            }
-            shards[shards.count - 1].append(tensor)
-            byteCount += added
-        }
-        return shards
-    }
-
-    private static func write(
-        _ shards: [[ParameterLayout.Tensor]], to folder: borrowing DurableFolder, path: String,
-        _ storage: TensorStorage, _ metadata: [(key: String, value: String)],
-        _ values: (ParameterLayout.Tensor, UnsafeMutableBufferPointer<Float>) throws(CheckpointError) -> Void
-    ) throws {
-        let largest = FloatBuffer(count: shards.joined().reduce(0) { max($0, $1.count) })
-        var places: [(tensor: String, file: String)] = []
-        for (index, shard) in shards.enumerated() {
-            let name =
-                shards.count == 1 ? TensorFiles.fileName : shardName(index: index + 1, count: shards.count)
-            var file = try folder.file(name)
-            try file.append(
-                SafetensorsHeader.encode(
-                    shard.map { ($0.name, $0.shape) }, type: storage.type, metadata: metadata))
-            var blocks = BlockWriter(type: storage.type)
-            for tensor in shard {
-                let target = UnsafeMutableBufferPointer(start: largest.pointer, count: tensor.count)
-                try values(tensor, target)
-                guard try blocks.append(UnsafeBufferPointer(target), to: &file) else {
-                    throw CheckpointError.unrepresentable(path: path, tensor: tensor.name, type: storage.type)
-                }
-                places.append((tensor.name, name))
-            }
-            try blocks.flush(to: &file)
-            try file.commit()
-        }
-        guard shards.count > 1 else { return }
-        let byteCount = shards.joined().reduce(0) { $0 + $1.count * storage.type.byteCount }
-        try folder.write(SafetensorsIndex.encode(places, byteCount: byteCount), as: TensorFiles.indexName)
-    }
-
-    /// `model-00002-of-00005.safetensors`, as transformers names them.
-    private static func shardName(index: Int, count: Int) -> String {
-        func padded(_ number: Int) -> String {
-            let digits = "\(number)"
-            return String(repeating: "0", count: max(0, 5 - digits.count)) + digits
-        }
-        return "model-\(padded(index))-of-\(padded(count)).safetensors"
     }
 }
 

@@ -9,7 +9,7 @@ package import Tokenizing
 ///
 /// Opening checks everything but the values: the configuration, the tokenizer, and that the tensor files hold exactly the
 /// tensors that the configuration asks for, in their shapes.
-package final class ModelFolder {
+package final class ModelFolder: Sendable {
     /// The folder.
     package let path: String
     /// The model's shape.
@@ -41,6 +41,9 @@ package final class ModelFolder {
         tensors.metadata.map { ($0.key.string, $0.value.string) }
     }
 
+    /// The names of the files that hold the tensors.
+    package var tensorFileNames: [String] { tensors.fileNames }
+
     /// Reads the side files, for a model that is made of this one.
     package func companions() throws(CheckpointError) -> Companions {
         do { return try Companions(folder: path, config: config, tokenizer: tokenizer) } catch { throw .file(error) }
@@ -53,6 +56,15 @@ package final class ModelFolder {
         _ tensor: ParameterLayout.Tensor, into target: UnsafeMutableBufferPointer<Float>
     ) throws(CheckpointError) {
         try tensors.read(JSONString(tensor.name), into: target)
+    }
+
+    /// Reads some elements of a tensor, in the order of the file; NaN and infinity are refused.
+    ///
+    /// - Parameter target: one float32 per element.
+    package func read(
+        _ tensor: ParameterLayout.Tensor, _ elements: Range<Int>, into target: UnsafeMutableBufferPointer<Float>
+    ) throws(CheckpointError) {
+        try tensors.read(JSONString(tensor.name), elements, into: target)
     }
 
     /// Reads all parameters into one flat buffer in the order of the layout.

@@ -6,7 +6,7 @@ import Glibc
 /// a signal handler of the whole process could turn into an error. Read like this it gives an error. The cost is one copy
 /// of the cached pages, which a mapping saves only where the file's bytes are used in place; here float32 values go
 /// straight to where they are wanted.
-package final class SafetensorsFile {
+package final class SafetensorsFile: Sendable {
     /// The path, for messages.
     package let path: String
     /// What the file holds.

@@ -3,7 +3,7 @@ import JSONText
 
 /// The tensors of a checkpoint folder: those of `model.safetensors`, or of the files that
 /// `model.safetensors.index.json` names. Every file is open and its header checked.
-package final class TensorFiles {
+package final class TensorFiles: Sendable {
     private let files: [SafetensorsFile]
     /// The file of each tensor.
     private let places: [JSONString: Int]
@@ -54,6 +54,9 @@ package final class TensorFiles {
 
     /// The path of the file that holds a tensor, or, for one that is not there, of the first file.
     func path(of name: JSONString) -> String { files[places[name] ?? 0].path }
+
+    /// The names of the files, without the folder.
+    var fileNames: [String] { files.map { splitPath($0.path).name } }
 
     /// The tensor of that name.
     subscript(_ name: JSONString) -> SafetensorsHeader.Tensor? { places[name].flatMap { files[$0].header[name] } }

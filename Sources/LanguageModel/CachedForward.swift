@@ -30,6 +30,8 @@ final class CachedForward {
     private(set) var cache: KeyValueCache
     /// Tokens in the cache, per sequence.
     private(set) var lengths: [Int]
+    /// Sees the stream, [rows, width], that enters each block; nil for nobody.
+    var observeBlock: ((_ block: Int, _ rows: Int, _ stream: Floats) -> Void)?
 
     private let rowCount: Int
     private let stream, normed, queryKeyValue, attention, gateUp, hidden, inverses: FloatBuffer
@@ -129,6 +131,7 @@ final class CachedForward {
         }
         for index in 0..<shape.layerCount {
             let offsets = layout.block(index)
+            observeBlock?(index, rows, stream.pointer)
             norm(rows, offsets.inputNorm)
             multiply(
                 rows, Matrix(offsets.queryKeyValue, attentionWidth, shape.width), normed, queryKeyValue, isStep: isStep)

@@ -41,7 +41,11 @@ extension UserError {
         case .checkpoint(let error): self.init(checkpoint: error)
         case .noInputs, .weightCount, .weightNotFinite, .weightsSumToZero:
             self.init(error.description, cure: error.cure, exitCode: .usage)
-        case .different: self.init(error.description, cure: error.cure, exitCode: .badData)
+        case .different, .vocabulary, .recipe: self.init(error.description, cure: error.cure, exitCode: .badData)
+        case .parameters, .opposed: self.init(error.description, cure: error.cure, exitCode: .badData)
+        case .cancelled: self = .interrupted
+        case .noSpace: self.init(error.description, cure: error.cure, exitCode: .inputOutput)
+        case .noModel: self.init(error.description, cure: error.cure, exitCode: .noInput)
         case .outputIsInput: self.init(error.description, cure: error.cure, exitCode: .cannotCreate)
         }
     }

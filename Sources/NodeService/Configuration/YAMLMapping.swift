@@ -14,12 +14,15 @@ struct YAMLMapping {
 
     /// Parses a whole file whose top level must be a mapping; an empty file is an empty mapping.
     static func parse(_ text: String, name: String) throws(YAMLProblem) -> YAMLMapping {
-        let node: Node?
-        do { node = try Yams.compose(yaml: text) } catch {
+        guard let node = try compose(text, name: name) else { return YAMLMapping(emptyAt: name) }
+        return try YAMLMapping(node, place: name)
+    }
+
+    /// The node of a whole file; nil for an empty one.
+    static func compose(_ text: String, name: String) throws(YAMLProblem) -> Node? {
+        do { return try Yams.compose(yaml: text) } catch {
             throw YAMLProblem(description: "\(name): \(reason(of: error))")
         }
-        guard let node else { return YAMLMapping(emptyAt: name) }
-        return try YAMLMapping(node, place: name)
     }
 
     /// The text of a YAML file.
