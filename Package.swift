@@ -85,7 +85,7 @@ let package = Package(
         // Drivers.
         module("Transport", ["CUV", "CSodium", "PeerNet"]),
         // Learning experiments.
-        module("Lab", ["Numerics", "JSONText", "Corpus", "LanguageModel", "Compression", "OuterSync"]),
+        module("Lab", ["Numerics", "JSONText", "Corpus", "LanguageModel", "Compression", "OuterSync", "Experts"]),
         module("Simulation", ["Compression", "OuterSync", "PeerNet", "Swarm"]),
         // Composition.
         module(
