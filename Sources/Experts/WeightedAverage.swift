@@ -44,56 +44,39 @@ package struct WeightedAverage {
     ///   - isCancelled: asked before each tensor.
     package func write(
         to path: String, storage: TensorStorage = TensorStorage(), layer: any FileLayer = SystemFiles(),
-        isCancelled: () -> Bool = { false }
+        isCancelled: @escaping () -> Bool = { false }
     ) throws(MergeError) {
         let target = canonicalPath(path)
         for input in inputs where target != nil && canonicalPath(input.path) == target {
             throw .outputIsInput(path)
         }
-        do {
-            let configuration = inputs[0].configuration
-            let scratch = FloatBuffer(count: inputs[0].layout.tensors.reduce(0) { max($0, $1.count) })
+        let pool = WorkerPool(threadCount: WorkerPool.processorCount)
+        let perInput = weights.map { MergeParameters([.weight: $0]) }
+        do throws(CheckpointError) {
             try ModelFolder.write(
-                to: path, configuration: configuration, tokenizer: inputs[0].tokenizer, storage: storage,
+                to: path, configuration: inputs[0].configuration, tokenizer: inputs[0].tokenizer, storage: storage,
                 companions: inputs[0].companions(),
                 metadata: [
                     ("merge_method", "linear"),
                     ("merge_weights", shares.map { "\($0)" }.joined(separator: ",")),
                 ], layer: layer
-            ) { (tensor, target) throws(CheckpointError) in
-                if isCancelled() { throw .cancelled(path: path) }
-                try average(tensor, into: target, scratch: scratch, path: path)
-            }
-        } catch { throw .checkpoint(error) }
-    }
-
-    private func average(
-        _ tensor: ParameterLayout.Tensor, into target: UnsafeMutableBufferPointer<Float>, scratch: FloatBuffer,
-        path: String
-    ) throws(CheckpointError) {
-        let used = inputs.indices.filter { weights[$0] != 0 }
-        let divisor = used.reduce(0) { $0 + weights[$1] }
-        var sums = [Double](repeating: 0, count: tensor.count)
-        var isEqual = [Bool](repeating: true, count: tensor.count)
-        let values = UnsafeMutableBufferPointer(start: scratch.pointer, count: tensor.count)
-        for (place, index) in used.enumerated() {
-            let weight = weights[index]
-            try inputs[index].read(tensor, into: place == 0 ? target : values)
-            if place == 0 {
-                for element in 0..<tensor.count { sums[element] = weight * Double(target[element]) }
-            } else {
-                for element in 0..<tensor.count {
-                    sums[element] += weight * Double(values[element])
-                    if values[element].bitPattern != target[element].bitPattern { isEqual[element] = false }
+            ) { (tensor, take) throws(CheckpointError) in
+                let merge = TensorMerge(
+                    .linear, name: tensor.name, shape: tensor.shape,
+                    inputs: inputs.map { StoredTensor(tensor, of: $0) }, base: nil, perInput: perInput)
+                do {
+                    try merge.run(pool, isCancelled: isCancelled) { (values) throws(MergeError) in
+                        do throws(CheckpointError) { try take(values) } catch { throw .checkpoint(error) }
+                    }
+                } catch {
+                    switch error {
+                    case .checkpoint(let error): throw error
+                    case .cancelled: throw .cancelled(path: path)
+                    default: throw .unsupported(path: path, reason: error.description)
+                    }
                 }
             }
-        }
-        for element in 0..<tensor.count where !isEqual[element] {
-            target[element] = Float(sums[element] / divisor)
-        }
-        guard target.allSatisfy(\.isFinite) else {
-            throw .unsupported(path: path, reason: "the average of \(tensor.name) is beyond the range of float32")
-        }
+        } catch { throw .checkpoint(error) }
     }
 
     private static func check(_ left: ModelFolder, _ right: ModelFolder) throws(MergeError) {

@@ -68,7 +68,7 @@ package struct TensorMerge: Sendable {
     /// - Complexity: memory for some pieces of 2^16 values (whole rows for methods that work by rows) for each input and
     ///   thread; one to four readings of every input.
     package func run(
-        _ pool: WorkerPool, isCancelled: () -> Bool = { false },
+        _ pool: WorkerPool, isCancelled: @escaping () -> Bool = { false },
         _ output: (UnsafeBufferPointer<Float>) throws(MergeError) -> Void
     ) throws(MergeError) {
         let pass = TensorPass(self, pool, isCancelled: isCancelled)
