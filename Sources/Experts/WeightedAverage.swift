@@ -60,7 +60,7 @@ package struct WeightedAverage {
                     ("merge_method", "linear"),
                     ("merge_weights", shares.map { "\($0)" }.joined(separator: ",")),
                 ], layer: layer
-            ) { (tensor, take) throws(CheckpointError) in
+            ) { (tensor, take: (UnsafeBufferPointer<Float>) throws(CheckpointError) -> Void) throws(CheckpointError) in
                 let merge = TensorMerge(
                     .linear, name: tensor.name, shape: tensor.shape,
                     inputs: inputs.map { StoredTensor(tensor, of: $0) }, base: nil, perInput: perInput)
