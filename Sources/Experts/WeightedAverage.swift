@@ -60,21 +60,12 @@ package struct WeightedAverage {
                     ("merge_method", "linear"),
                     ("merge_weights", shares.map { "\($0)" }.joined(separator: ",")),
                 ], layer: layer
-            ) { (tensor, take: (UnsafeBufferPointer<Float>) throws(CheckpointError) -> Void) throws(CheckpointError) in
+            ) {
+                (tensor, take: (UnsafeBufferPointer<Float>) throws(CheckpointError) -> Void) throws(CheckpointError) in
                 let merge = TensorMerge(
                     .linear, name: tensor.name, shape: tensor.shape,
                     inputs: inputs.map { StoredTensor(tensor, of: $0) }, base: nil, perInput: perInput)
-                do {
-                    try merge.run(pool, isCancelled: isCancelled) { (values) throws(MergeError) in
-                        do throws(CheckpointError) { try take(values) } catch { throw .checkpoint(error) }
-                    }
-                } catch {
-                    switch error {
-                    case .checkpoint(let error): throw error
-                    case .cancelled: throw .cancelled(path: path)
-                    default: throw .unsupported(path: path, reason: error.description)
-                    }
-                }
+                try merge.write(pool, path: path, isCancelled: isCancelled, take)
             }
         } catch { throw .checkpoint(error) }
     }

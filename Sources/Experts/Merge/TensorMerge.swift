@@ -1,3 +1,4 @@
+import Checkpoint
 package import Numerics
 
 /// The values of a method's parameters for one tensor; what is not set is its rule's standard value.
@@ -84,6 +85,26 @@ package struct TensorMerge: Sendable {
         case .ram, .ramPlus: try RAMMerge(self).run(pass, output)
         case .arceeFusion: try ArceeFusionMerge(self).run(pass, output)
         case .passthrough: try PassthroughMerge(self).run(pass, output)
+        }
+    }
+
+    /// Computes the values for a checkpoint that is written to `path`.
+    ///
+    /// - Parameter take: takes the next values, as `ModelFolder.write` wants them.
+    func write(
+        _ pool: WorkerPool, path: String, isCancelled: @escaping () -> Bool,
+        _ take: (UnsafeBufferPointer<Float>) throws(CheckpointError) -> Void
+    ) throws(CheckpointError) {
+        do throws(MergeError) {
+            try run(pool, isCancelled: isCancelled) { (values) throws(MergeError) in
+                do throws(CheckpointError) { try take(values) } catch { throw .checkpoint(error) }
+            }
+        } catch {
+            switch error {
+            case .checkpoint(let error): throw error
+            case .cancelled: throw .cancelled(path: path)
+            default: throw .unsupported(path: path, reason: error.description)
+            }
         }
     }
 

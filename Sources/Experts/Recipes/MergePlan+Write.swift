@@ -42,17 +42,7 @@ extension MergePlan {
                 progress(done, merges.count)
                 done += 1
                 guard let place = places[tensor.name] else { preconditionFailure("the plan covers the layout") }
-                do throws(MergeError) {
-                    try merges[place].run(pool, isCancelled: isCancelled) { (values) throws(MergeError) in
-                        do throws(CheckpointError) { try take(values) } catch { throw .checkpoint(error) }
-                    }
-                } catch {
-                    switch error {
-                    case .checkpoint(let error): throw error
-                    case .cancelled: throw .cancelled(path: path)
-                    default: throw .unsupported(path: path, reason: error.description)
-                    }
-                }
+                try merges[place].write(pool, path: path, isCancelled: isCancelled, take)
             }
         } catch { throw .checkpoint(error) }
     }
