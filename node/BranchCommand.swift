@@ -40,11 +40,14 @@ struct BranchCommand: AsyncParsableCommand {
 
         @Flag(name: .long, help: "Print one line of JSON.") var json = false
 
+        func validate() throws {
+            guard (from == "posterior") != domain.isEmpty else {
+                throw ValidationError("--domain and --from posterior go together")
+            }
+        }
+
         func run() async throws {
             let control = NodeControl(home: try homeOptions.nodeHome())
-            guard from == "posterior" || domain.isEmpty else {
-                throw ValidationError("--domain goes with --from posterior")
-            }
             if from == "posterior" {
                 try await control.newBranch(name, fromPosteriorOn: domain, tokenBudget: tokens).show(json: json)
             } else {
