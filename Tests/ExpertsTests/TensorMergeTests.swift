@@ -140,16 +140,19 @@ struct PlainMerge {
         let d = differences
         let active = d.map { $0.map { abs($0) > parameter(.epsilon, 1e-5) } }
         let counts = (0..<count).map { index in active.filter { $0[index] }.count }
+        let factors = active.map { list -> Double in
+            guard method == .ramPlus else { return 1 }
+            let shared = list.indices.filter { list[$0] && counts[$0] > 1 }.count
+            let unique = list.indices.filter { list[$0] && counts[$0] == 1 }.count
+            return 1 + 0.1 * min(Double(shared) / Double(max(1, unique)), 0.2)
+        }
         return (0..<count).map { index in
             var step = 0.0
             for place in d.indices where active[place][index] {
                 if counts[index] > 1 {
                     step += d[place][index] / Double(counts[index])
                 } else {
-                    let shared = (0..<count).filter { active[place][$0] && counts[$0] > 1 }.count
-                    let unique = (0..<count).filter { active[place][$0] && counts[$0] == 1 }.count
-                    let factor = method == .ram ? 1 : 1 + 0.1 * min(Double(shared) / Double(unique), 0.2)
-                    step += factor * d[place][index]
+                    step += factors[place] * d[place][index]
                 }
             }
             return base[index] + step

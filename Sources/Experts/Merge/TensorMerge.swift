@@ -66,7 +66,7 @@ package struct TensorMerge: Sendable {
     ///   - output: takes the next values; called from one thread at a time, not always the caller's.
     /// - Throws: what reading throws, `MergeError.weightsSumToZero` where a sum of weights has to divide, and what `output`
     ///   throws.
-    /// - Complexity: memory for some pieces of 2^16 values (whole rows for methods that work by rows) for each input and
+    /// - Complexity: memory for some pieces of 2^14 values (whole rows for methods that work by rows) for each input and
     ///   thread; one to four readings of every input.
     package func run(
         _ pool: WorkerPool, isCancelled: @escaping () -> Bool = { false },

@@ -61,7 +61,10 @@ struct SphericalMerge {
         var mean = others.indices.map { weights[$0] * units[$0] }
         let length = gram.norm(of: mean)
         var vector: [Double]
-        if length < eps {
+        if others.indices.allSatisfy({ gram.norm($0) == 0 }) {
+            // What nobody has changed has no direction, and needs none.
+            vector = [Double](repeating: 0, count: others.count)
+        } else if length < eps {
             guard others.count == 2 else { throw .opposed(tensor: merge.name) }
             vector = weights
         } else {
