@@ -14,28 +14,45 @@ struct BranchCommand: AsyncParsableCommand {
             abstract: "Make a branch and go on in it: the node trains it from now on.",
             discussion: """
                 The branch starts from the heads of a branch that this node holds, from an expert that it holds, or from
-                the weighted average of several. Other members hear of it and may join.
+                the weighted average of several; with 'posterior' from all experts, in the shares in which the text of
+                --domain speaks for them. Other members hear of it and may join.
 
                 Example:
                   atoll branch new law --from main
                   atoll branch new both --from 'law:0.7,code:0.3'
+                  atoll branch new tax --from posterior --domain '/text/tax/**'
                 """)
 
         @OptionGroup var homeOptions: HomeOptions
         @Argument(help: "The branch's name.") var name: String
 
         @Option(
-            name: .long, help: "What it starts from: main, a branch or an expert; several as NAME:WEIGHT,NAME:WEIGHT.")
+            name: .long,
+            help: "What it starts from: main, a branch or an expert; several as NAME:WEIGHT,NAME:WEIGHT; or posterior.")
         var from: String
+
+        @Option(
+            name: .long, help: "Text that 'posterior' takes the shares from, as GLOB or NAME=GLOB; may be repeated.")
+        var domain: [String] = []
 
         @Option(name: .long, help: "The tokens at which it ends. Default: as many as the swarm's charter says.")
         var tokens: Int?
 
         @Flag(name: .long, help: "Print one line of JSON.") var json = false
 
+        func validate() throws {
+            guard (from == "posterior") != domain.isEmpty else {
+                throw ValidationError("--domain and --from posterior go together")
+            }
+        }
+
         func run() async throws {
             let control = NodeControl(home: try homeOptions.nodeHome())
-            try await control.newBranch(name, from: from, tokenBudget: tokens).show(json: json)
+            if from == "posterior" {
+                try await control.newBranch(name, fromPosteriorOn: domain, tokenBudget: tokens).show(json: json)
+            } else {
+                try await control.newBranch(name, from: from, tokenBudget: tokens).show(json: json)
+            }
         }
     }
 

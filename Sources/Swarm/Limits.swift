@@ -54,7 +54,7 @@ package struct Limits: Hashable, Sendable {
     /// Domains that a record names.
     package static let recordDomainsMax = 16
     /// Largest record: a branch of 256 fragments fits, and so does an expert of as many in 64 files.
-    package static let recordBytesMax = 24 << 10
+    package static let recordBytesMax = 32 << 10
     /// Records in one message; as many more messages follow as there must be.
     package static let recordsPerMessageMax = 64
     /// What a branch's start can be made of.

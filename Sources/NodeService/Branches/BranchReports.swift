@@ -30,12 +30,12 @@ package struct BranchTable: CommandReport {
                 let members = object["members"]?.integer, let isTrained = object["trained"]?.bool,
                 let isHeld = object["held"]?.bool
             else { return nil }
-            let parents = (object["parents"]?.array ?? []).compactMap { parent in
-                parent.object.flatMap { parent in
-                    parent["source"]?.string.flatMap { source in
-                        parent["weight"]?.double.map { (source: source.string, weight: $0) }
-                    }
+            var parents: [(source: String, weight: Double)] = []
+            for parent in (object["parents"]?.array ?? []).compactMap(\.object) {
+                guard let source = parent["source"]?.string?.string, let weight = parent["weight"]?.double else {
+                    return nil
                 }
+                parents.append((source: source, weight: weight))
             }
             rows.append(
                 Row(

@@ -7,10 +7,7 @@ import Swarm
 enum BranchStart {
     /// The blob's bytes.
     static func bytes(of theta: [Float]) -> [UInt8] {
-        var bytes: [UInt8] = []
-        bytes.reserveCapacity(4 * theta.count)
-        for value in theta { withUnsafeBytes(of: value.bitPattern.littleEndian) { bytes.append(contentsOf: $0) } }
-        return bytes
+        theta.map(\.bitPattern.littleEndian).withUnsafeBytes { Array($0) }
     }
 
     /// Refuses a branch whose blobs do not have the sizes of the swarm's fragments, before anything is fetched.
@@ -34,8 +31,11 @@ enum BranchStart {
         else {
             throw CheckpointError.damaged(path: path, reason: "it is not the start of fragment \(fragment.index.value)")
         }
-        let theta = stride(from: 0, to: bytes.count, by: 4).map { offset in
-            Float(bitPattern: bytes[offset..<offset + 4].reversed().reduce(0) { $0 << 8 | UInt32($1) })
+        let theta = bytes.withUnsafeBytes { buffer in
+            (0..<fragment.parameterCount).map { index in
+                Float(
+                    bitPattern: UInt32(littleEndian: buffer.loadUnaligned(fromByteOffset: 4 * index, as: UInt32.self)))
+            }
         }
         guard theta.allSatisfy(\.isFinite) else {
             throw CheckpointError.damaged(path: path, reason: "it holds values that are no numbers")

@@ -2,6 +2,7 @@ import Checkpoint
 import Compression
 import Glibc
 import LanguageModel
+import OuterSync
 import Swarm
 import Tokenizing
 

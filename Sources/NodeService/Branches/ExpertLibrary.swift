@@ -1,3 +1,4 @@
+import Compression
 import OuterSync
 import PeerNet
 import Swarm

@@ -87,8 +87,9 @@ extension NodeControl {
         Interruption.catchSignals()
         var meter = FetchMeter()
         while true {
-            let answer = try await ask(["command": .text(command), "name": .text(name)]).object
-            guard let answer, let held = answer["held"]?.integer, let byteCount = answer["bytes"]?.integer else {
+            let reply = try await ask(["command": .text(command), "name": .text(name)]).object
+            guard let answer = reply, let held = answer["held"]?.integer, let byteCount = answer["bytes"]?.integer
+            else {
                 throw Self.unintelligible
             }
             if let problem = answer["problem"]?.string?.string {

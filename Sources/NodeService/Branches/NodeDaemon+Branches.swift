@@ -65,7 +65,7 @@ extension NodeDaemon {
         let name = try Self.text(question, "name")
         var sources: [(source: BranchDesk.Source, weight: Double)] = []
         for part in try SourceList.parse(try Self.text(question, "from")) {
-            sources.append((try await source(part.name), part.weight))
+            sources.append((try source(part.name), part.weight))
         }
         let total = sources.reduce(0) { $0 + $1.weight }
         // Asked before the work as well as after it.
@@ -212,7 +212,7 @@ extension NodeDaemon {
     }
 
     /// What a branch can start from: a branch whose heads are here, else an expert whose files are.
-    private func source(_ name: String) async throws(UserError) -> BranchDesk.Source {
+    private func source(_ name: String) throws(UserError) -> BranchDesk.Source {
         if name == Branch.main { return .heads(setup.folder.of(branch: nil), Branch.main) }
         if core.branches.contains(where: { $0.id == name || $0.record.name == name }) {
             let branch = try branch(name)

@@ -99,7 +99,7 @@ import Testing
                 blob: BlobReference(digest: Digest(hashing: []), byteCount: 1 << 31))
         }
         expert.domains = branch.domains
-        #expect(BranchSamples.expert(expert, by: 3).bytes.count <= 28 << 10)
+        #expect(BranchSamples.expert(expert, by: 3).bytes.count <= 33 << 10)
         #expect(
             try Signed<ExpertRecord>(BranchSamples.expert(expert, by: 3).signed.message, in: BranchSamples.context)
                 .content == expert)

@@ -27,7 +27,10 @@ enum BranchSamples {
         ExpertRecord(
             name: "law", branch: branch, closes: closes, tokens: 12_345, domains: ["statutes"],
             heads: branch.isEmpty
-                ? [] : (3...4).map { .init(round: RoundIndex(UInt64($0)), digest: Digest(hashing: [$0])) },
+                ? []
+                : (UInt8(3)...4).map {
+                    ExpertRecord.Head(round: RoundIndex(UInt64($0)), digest: Digest(hashing: [$0]))
+                },
             files: [
                 .init(name: "tokenizer.json", blob: blob(5)), .init(name: "config.json", blob: blob(6)),
                 .init(name: "model.safetensors", blob: blob(7)),
