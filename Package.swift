@@ -85,7 +85,7 @@ let package = Package(
         // Drivers.
         module("Transport", ["CUV", "CSodium", "PeerNet"]),
         // Learning experiments.
-        module("Lab", ["Numerics", "JSONText", "Corpus", "LanguageModel", "Compression", "OuterSync"]),
+        module("Lab", ["Numerics", "JSONText", "Corpus", "LanguageModel", "Compression", "OuterSync", "Experts"]),
         module("Simulation", ["Compression", "OuterSync", "PeerNet", "Swarm"]),
         // Composition.
         module(
@@ -118,7 +118,7 @@ let package = Package(
             "NodeService",
             [
                 "Checkpoint", "Compression", "OuterSync", "PeerNet", "Swarm", "Transport", "JSONText", "LanguageModel",
-                "Lab",
+                "Lab", "Tokenizing",
             ]),
         .testTarget(name: "TidyTests", swiftSettings: strict),
         .testTarget(name: "IntegrationTests", dependencies: ["atoll", "Swarm"], swiftSettings: strict),

@@ -16,11 +16,12 @@ struct Atoll: AsyncParsableCommand {
             """,
         version: AtollVersion.text,
         subcommands: [
-            InitCommand.self, SwarmCommand.self, NodeCommand.self, PeersCommand.self, LinksCommand.self,
+            InitCommand.self, SwarmCommand.self, BranchCommand.self, ExpertCommand.self, NodeCommand.self,
+            PeersCommand.self, LinksCommand.self,
             PingCommand.self, NetCommand.self, PlanCommand.self, DoctorCommand.self,
             CheckpointCommand.self,
             DataCommand.self, TrainCommand.self, EvalCommand.self, GenerateCommand.self, MergeCommand.self,
-            LogitsCommand.self,
+            EnsembleCommand.self, LogitsCommand.self,
             ExportCommand.self, TokenizerCommand.self, TokenizeCommand.self, BenchCommand.self,
             TestnetCommand.self, LabCommand.self,
         ])

@@ -17,6 +17,13 @@ struct GenerateCommand: AsyncParsableCommand {
 
     @Argument(help: "The checkpoint folder.") var model: String
 
+    @OptionGroup var options: GenerationOptions
+
+    func run() async throws { try options.run(LocalGeneration.Request(model: model)) }
+}
+
+/// What is continued, how tokens are drawn, and what is printed.
+struct GenerationOptions: ParsableArguments {
     @Option(name: .long, help: "The text to continue; may be repeated.")
     var prompt: [String] = []
 
@@ -56,8 +63,9 @@ struct GenerateCommand: AsyncParsableCommand {
     @Flag(name: .long, help: "Print one line of JSON at the end.")
     var json = false
 
-    func run() async throws {
-        var request = LocalGeneration.Request(model: model)
+    /// Generates what a request and these options ask for.
+    func run(_ request: LocalGeneration.Request) throws {
+        var request = request
         request.prompts = prompt
         request.promptsFile = prompts
         request.idsFile = ids

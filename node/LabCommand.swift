@@ -10,6 +10,8 @@ struct LabCommand: AsyncParsableCommand {
             Simulates workers in one process with the code that swarms run (trainer, codecs, aggregation, outer step), for
             every configuration and seed of a grid. Says how long it will take, and goes on with the next unfinished
             run when started again. Leaves results.jsonl, table.md and two plots.
+            With 'kind: branch-train-merge' it trains a seed model and an expert per domain, and compares ensembles and
+            averages of the experts with the model trained on everything.
 
             Example:
               atoll lab testnets/lab/precision.yaml --out precision
@@ -33,6 +35,10 @@ struct LabCommand: AsyncParsableCommand {
     func run() async throws {
         Interruption.catchSignals()
         let request = LocalLab.Request(grid: grid, output: out, jobs: jobs, estimatesOnly: estimate)
+        if try LocalBranchLab.describes(grid) {
+            try await LocalBranchLab(request) { UserError.writeToStandardError($0 + "\n") }.run().show(json: json)
+            return
+        }
         try await LocalLab(request) { UserError.writeToStandardError($0 + "\n") }.run().show(json: json)
     }
 }

@@ -39,8 +39,13 @@ struct MergeRunCommand: AsyncParsableCommand {
 
     @Option(
         name: .long, parsing: .unconditional,
-        help: "One number per checkpoint folder, with commas. Default: equal shares.")
+        help: "Of checkpoint folders: numbers with commas, or by --data: posterior or argmax. Default: equal shares.")
     var weights: String?
+
+    @Option(
+        name: .long, parsing: .upToNextOption,
+        help: "Sample of text for --weights posterior or argmax: globs, folders or files.")
+    var data: [String] = []
 
     @Option(name: .long, help: "New folder for the merged checkpoint.")
     var out: String
@@ -62,6 +67,7 @@ struct MergeRunCommand: AsyncParsableCommand {
     var json = false
 
     func run() async throws {
+        let weights = try LocalEnsemblePosterior.mergeWeights(weights, of: inputs, sample: data)
         let request = LocalMerge.Request(
             inputs: inputs, weights: weights, out: out, seed: seed, dtype: dtype, shardSize: shardSize)
         try LocalMerge.run(request) { UserError.writeToStandardError($0 + "\n") }.show(json: json)

@@ -14,6 +14,9 @@ struct LabFragment {
     private let owners: [[TileIndex]]
     private var pending: Round?
     private var ownerResidual: [Float]
+    private let ownerDecay: Float
+    /// Per worker, and at last for the means, from where the low-rank codec's searches start.
+    private var memories: [[TileIndex: EncoderMemory]]
     /// Per worker what chooses its codecs; empty where nothing may be chosen.
     private var tables: [CodecTables]
     private var roundCount = 0
@@ -32,8 +35,9 @@ struct LabFragment {
         self.fragment = fragment
         self.rounds = rounds
         head = FragmentHead(genesis: theta, scalars: [], fragment: fragment)
-        let feedsBack = if case .scatter(_, true) = rounds.exchange { true } else { false }
-        ownerResidual = feedsBack ? [Float](repeating: 0, count: theta.count) : []
+        ownerDecay = if case .scatter(_, let decay) = rounds.exchange { decay } else { 0 }
+        ownerResidual = ownerDecay > 0 ? [Float](repeating: 0, count: theta.count) : []
+        memories = [[TileIndex: EncoderMemory]](repeating: [:], count: workers + 1)
         tables = (0..<(rounds.ladder.isEmpty ? 0 : workers)).map { _ in
             CodecTables(fragment, rounds.encoding, objective: rounds.objective)
         }
@@ -71,7 +75,9 @@ struct LabFragment {
                 let description = PayloadDescription(
                     kind: .contribution, codecs: tiles.map { codecs[$0.value] }, fragment: fragment.index, base: base,
                     tiles: tiles)
-                let payload = try PayloadBundle.encode(description, of: fragment) { tile, output in
+                let payload = try PayloadBundle.encode(
+                    description, of: fragment, memories: &memories[member]
+                ) { tile, output in
                     _ = output.update(fromContentsOf: accumulated[tile.range])
                 }
                 try decode(payload, description, into: &decoded)
@@ -147,11 +153,13 @@ struct LabFragment {
             var aggregation = Aggregation(
                 fragment: fragment, encoding: rounds.encoding, resultCodec: resultCodec, base: round.base,
                 tiles: tiles, rule: rounds.rule)
+            aggregation.memories = memories[workers.count]
             let outcome = try aggregation.run(
                 round.payloads[owner].enumerated().compactMap { member, bytes in
                     round.shares[member].contributes
                         ? Aggregation.Contribution(member: member, share: round.shares[member], bytes: bytes) : nil
-                }, adding: ownerResidual)
+                }, adding: ownerResidual.map { ownerDecay * $0 })
+            memories[workers.count] = aggregation.memories
             guard let result = outcome.result, outcome.refused.isEmpty else {
                 throw LabError("a contribution was refused: \(outcome.refused.first?.reason ?? "there is none")")
             }

@@ -8,6 +8,16 @@ package struct LabPlot {
         case tokens
         /// Bytes that a worker uploaded, logarithmic; configurations that send nothing are left out.
         case bytes
+        /// Tokens before experts branch off, linear.
+        case sharedTokens
+
+        fileprivate var label: String {
+            switch self {
+            case .tokens: "million tokens of all workers"
+            case .bytes: "MB uploaded by a worker"
+            case .sharedTokens: "million tokens before experts branch off"
+            }
+        }
     }
 
     private static let width = 860.0
@@ -40,10 +50,10 @@ package struct LabPlot {
                 let losses = column.map(\.loss)
                 let x: Double =
                     switch axis {
-                    case .tokens: Double(column[0].tokens)
+                    case .tokens, .sharedTokens: Double(column[0].tokens)
                     case .bytes: column.reduce(0) { $0 + $1.bytesPerWorker } / Double(column.count)
                     }
-                guard let low = losses.min(), let high = losses.max(), axis == .tokens || x > 0 else { continue }
+                guard let low = losses.min(), let high = losses.max(), axis != .bytes || x > 0 else { continue }
                 points.append((x, losses.reduce(0, +) / Double(losses.count), low, high))
             }
             return points.isEmpty ? nil : Curve(name: row.name, points: points)
@@ -58,7 +68,9 @@ package struct LabPlot {
         else { return "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"1\" height=\"1\"/>\n" }
         // The first losses would squeeze what matters: the axis ends at the median of the curves' starts.
         let starts = curves.map { $0.points[0].mean }.sorted()
-        let yHigh = max(min(yTop, starts[starts.count / 2]), yLow + 1e-3)
+        // Averages of experts without a common seed would squeeze even more.
+        let limit = axis == .sharedTokens ? 1.5 * yLow : starts[starts.count / 2]
+        let yHigh = max(min(yTop, limit), yLow + 1e-3)
         let horizontal = Scale(
             low: xLow, high: xHigh, isLogarithmic: axis == .bytes, from: Self.left, to: Self.width - Self.right)
         let vertical = Scale(
@@ -98,7 +110,7 @@ package struct LabPlot {
         var parts = [
             "<path d=\"M\(Self.left) \(Self.top)V\(base)H\(edge)\" fill=\"none\" stroke=\"#444\"/>",
             "<text x=\"\((Self.left + edge) / 2)\" y=\"\(Self.height - 10)\" text-anchor=\"middle\">"
-                + "\(axis == .tokens ? "million tokens of all workers" : "MB uploaded by a worker")</text>",
+                + "\(axis.label)</text>",
             "<text transform=\"translate(16 \((Self.top + base) / 2)) rotate(-90)\" text-anchor=\"middle\">"
                 + "held-out loss, nats per token</text>",
         ]

@@ -67,7 +67,7 @@ package struct LabSettings: Hashable, Sendable {
         /// How outer gradients are encoded.
         package var codec = Codec.float32
         /// How they meet.
-        package var exchange = Exchange.scatter(result: .float32, ownerFeedback: false)
+        package var exchange = Exchange.scatter(result: .float32, ownerFeedback: 0)
         /// Decay of the workers' error feedback; 0: none.
         package var feedback: Float = 0
         /// Whether what encoding has left over stays in the live value.
@@ -98,8 +98,9 @@ package struct LabSettings: Hashable, Sendable {
 
     /// How outer gradients meet.
     package enum Exchange: Hashable, Sendable {
-        /// Each tile has an owner, who gets all contributions and publishes their mean in this codec.
-        case scatter(result: Codec, ownerFeedback: Bool)
+        /// Each tile has an owner, who gets all contributions and publishes their mean in this codec; with so much of what its
+        /// last one left over.
+        case scatter(result: Codec, ownerFeedback: Float)
         /// Everybody gets every message and averages them alike.
         case gather
     }

@@ -42,10 +42,18 @@ package final class Evaluator {
     }
 
     /// The summed loss in nats of each window.
+    package func windowLosses(_ parameters: FloatBuffer, windows: [Int32]) throws(ModelError) -> [Double] {
+        let losses = try tokenLosses(parameters, windows: windows)
+        return stride(from: 0, to: losses.count, by: sequenceLength).map { first in
+            losses[first..<first + sequenceLength].reduce(0, +)
+        }
+    }
+
+    /// The loss in nats of each predicted token: [windows, sequenceLength].
     ///
     /// - Parameter predicted: per window, how many of its first targets count; nil for all. What comes behind them has no
-    ///   influence, so shorter windows may be filled up with any token.
-    package func windowLosses(
+    ///   influence and loss 0, so shorter windows may be filled up with any token.
+    package func tokenLosses(
         _ parameters: FloatBuffer, windows: [Int32], predicted: [Int]? = nil
     ) throws(ModelError) -> [Double] {
         let stride = sequenceLength + 1
@@ -54,16 +62,15 @@ package final class Evaluator {
         }
         try prepare(parameters, windows)
         let count = windows.count / stride
-        var losses = [Double](repeating: 0, count: count)
+        var losses = [Double](repeating: 0, count: count * sequenceLength)
         let vocabulary = layout.configuration.vocabularySize
         for first in Swift.stride(from: 0, to: count, by: batchSize) {
             let sequences = min(batchSize, count - first)
             run(parameters, windows, offset: first * stride, inputStride: stride, sequences: sequences) {
                 token, logits in
-                let sequence = token / sequenceLength
-                if let predicted, token % sequenceLength >= predicted[first + sequence] { return }
-                let target = windows[(first + sequence) * stride + token % sequenceLength + 1]
-                losses[first + sequence] += withUnsafePointer(to: target) {
+                let (window, place) = (first + token / sequenceLength, token % sequenceLength)
+                if let predicted, place >= predicted[window] { return }
+                losses[window * sequenceLength + place] = withUnsafePointer(to: windows[window * stride + place + 1]) {
                     kernels.crossEntropy(1, vocabulary, logits, $0, 1)
                 }
             }

@@ -5,7 +5,7 @@ package import Numerics
 /// When a text fills the context, the newest half of it is read again and generation goes on from there. Belongs to one
 /// thread or actor. Deterministic for a seed on one kind of processor, whatever the number of threads and whichever other
 /// sequences are generated along.
-package final class Generator {
+package final class Generator: TextGenerator {
     private let contextLength: Int
     private let forward: CachedForward
     private let pool: WorkerPool
@@ -80,6 +80,20 @@ package final class Generator {
         return Array(UnsafeBufferPointer(start: forward.logits(sequence), count: count))
     }
 
+    /// Takes a token that was drawn elsewhere as the next one of a text, whose last one must have been read
+    /// (`readDrawn`).
+    package func accept(_ token: Int32, sequence: Int) {
+        precondition(sequences[sequence].drawn == nil, "the token before must have been read")
+        sequences[sequence].drawn = token
+        sequences[sequence].note(token)
+    }
+
+    /// Lends the logits [vocabulary] for the token after the last one of a text, which must have been read (`readDrawn`).
+    package func withLogits<Result>(of sequence: Int, _ body: (UnsafeBufferPointer<Float>) -> Result) -> Result {
+        let count = forward.layout.configuration.vocabularySize
+        return body(UnsafeBufferPointer(start: forward.logits(sequence), count: count))
+    }
+
     /// Draws the next token of the one text.
     package func next(_ settings: SamplingSettings) throws(ModelError) -> Int32 {
         try next(settings, sequences: [0])[0]
@@ -116,8 +130,8 @@ package final class Generator {
         }
     }
 
-    /// Reads what was drawn and not yet read.
-    func readDrawn(_ chosen: [Int]) {
+    /// Reads what was drawn and not yet read, of some texts together.
+    package func readDrawn(_ chosen: [Int]) {
         var (steps, full): ([(sequence: Int, token: Int32)], [(sequence: Int, tokens: [Int32])]) = ([], [])
         for sequence in chosen.sorted() {
             guard let token = sequences[sequence].drawn else { continue }

@@ -1,4 +1,4 @@
-import Numerics
+package import Numerics
 
 /// How the next token is drawn from the logits.
 ///
@@ -31,7 +31,7 @@ package struct SamplingSettings: Hashable, Sendable {
 /// Draws tokens from logits, in time linear in the vocabulary and without allocating.
 ///
 /// Belongs to one thread.
-final class Sampler {
+package final class Sampler {
     private let kernels: Kernels
     /// [vocabulary]: the logits after the penalty.
     private let values: FloatBuffer
@@ -42,7 +42,8 @@ final class Sampler {
     private var candidateCount = 0
     private var selection = RadixSelection()
 
-    init(vocabularySize: Int, kernels: Kernels) {
+    /// Claims its memory.
+    package init(vocabularySize: Int, kernels: Kernels = .best) {
         self.kernels = kernels
         values = FloatBuffer(count: vocabularySize)
         weights = FloatBuffer(count: vocabularySize)
@@ -54,7 +55,9 @@ final class Sampler {
     /// - Parameters:
     ///   - logits: [vocabulary].
     ///   - seen: the tokens that occurred, each once.
-    func draw(_ logits: Floats, seen: [Int32], _ settings: SamplingSettings, _ random: inout SeededRandom) -> Int32? {
+    package func draw(
+        _ logits: Floats, seen: [Int32], _ settings: SamplingSettings, _ random: inout SeededRandom
+    ) -> Int32? {
         guard let best = penalise(logits, seen: seen, settings.repetitionPenalty) else { return nil }
         if settings.temperature <= 0 { return Int32(best) }
         filter(largest: values.pointer[best], settings)

@@ -5,7 +5,7 @@ import Transport
 
 /// Talks to the running node of a home over its control socket: one JSON object per line, both ways.
 package struct NodeControl: Sendable {
-    private let home: NodeHome
+    let home: NodeHome
 
     /// Works on a home.
     package init(home: NodeHome) { self.home = home }
@@ -205,11 +205,14 @@ extension NodeDaemon {
             let answer: JSONValue = ["stopping": true]
             await reply.send(answer.line)
             stop()
-        default:
-            let answer: JSONValue = ["error": "the node does not know this command"]
-            await reply.send(answer.line)
+        case let command?:
+            let answer = await answerAboutBranches(command, question ?? JSONObject())
+            await reply.send((answer ?? Self.unknownCommand).line)
+        case nil: await reply.send(Self.unknownCommand.line)
         }
     }
+
+    private static let unknownCommand: JSONValue = ["error": "the node does not know this command"]
 
     /// A round trip to the one connected peer whose id has `part` in it.
     private func ping(_ part: String) async -> JSONValue {

@@ -33,6 +33,8 @@ package struct SwarmRegistry {
         var charter: Charter
         var sealedCharter: [UInt8]
         var folder: SwarmFolder
+        /// The branch that the node trains; nil: the one that the swarm started with.
+        var branch: Branch?
     }
 
     /// How a node came into a swarm.
@@ -96,7 +98,10 @@ package struct SwarmRegistry {
             guard Digest(hashing: bytes) == id else {
                 throw CheckpointError.damaged(path: folder.charterPath, reason: "its digest is not the swarm's id")
             }
-            return Record(id: id, charter: try Charter.opened(bytes), sealedCharter: bytes, folder: folder)
+            let branch = try Self.activeBranch(of: id, in: folder)
+            return Record(
+                id: id, charter: try Charter.opened(bytes), sealedCharter: bytes, folder: folder.of(branch: branch?.id),
+                branch: branch)
         }
     }
 

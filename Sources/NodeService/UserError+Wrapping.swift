@@ -1,5 +1,6 @@
 import Checkpoint
 import Corpus
+import Experts
 import LanguageModel
 import OuterSync
 import Swarm
@@ -24,6 +25,9 @@ extension UserError {
             self.init("\(error)", cure: "Copy the whole line that 'atoll swarm invite' prints", exitCode: .badData)
         case let error as NodeCore.StartError:
             self.init("\(error)", cure: "Leave the swarm with --delete and join it again", exitCode: .badData)
+        case let error as MergeError: self.init(merge: error)
+        case let error as RecordProblem:
+            self.init("\(error)", cure: "Choose another name, or fewer branches and experts", exitCode: .usage)
         case let error as StorageFailure:
             self.init(error.reason, cure: "Free some space or check the disk, and run again", exitCode: .inputOutput)
         default: self.init("\(error)", cure: "", exitCode: .internalBug)

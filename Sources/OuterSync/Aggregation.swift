@@ -56,6 +56,8 @@ package struct Aggregation {
     /// Where contributors choose their codecs: among which, and the most bytes that this makes.
     private let choice: (encoding: PayloadEncoding, byteCountMax: Int)?
     private var scratch: [Float] = []
+    /// What the encoder of the mean keeps of earlier ones, by tile.
+    package var memories: [TileIndex: EncoderMemory] = [:]
 
     /// Prepares to average contributions against one base.
     ///
@@ -239,7 +241,8 @@ package struct Aggregation {
         var sums = [Int64](repeating: 0, count: tiles.map(\.count).max() ?? 0)
         var position = 0
         var failure: PayloadError?
-        let packed = try PayloadBundle.encode(description, of: fragment) { tile, output in
+        var memories = memories
+        let packed = try PayloadBundle.encode(description, of: fragment, memories: &memories) { tile, output in
             defer { position += 1 }
             guard let start = output.baseAddress else { return }
             let mean = UnsafeMutableBufferPointer(start: start, count: tile.count)
@@ -249,6 +252,7 @@ package struct Aggregation {
             Self.add(residual, of: tile, to: mean, keeping: &encoded)
         }
         if let failure { throw failure }
+        self.memories = memories
         return packed
     }
 

@@ -17,33 +17,21 @@ package final class FragmentWorkshop {
     private var heads: [FragmentHead]
     /// Heads that outer steps gave and that no commit has made final, by fragment and digest.
     private var candidates: [FragmentIndex: [Digest: FragmentHead]] = [:]
-    /// The payloads that made them.
-    private var candidateSteps: [FragmentIndex: [Digest: OuterStepDescription]] = [:]
     /// Live copies whose contribution is undecided.
     private var snapshots: [SnapshotKey: LiveCopy] = [:]
     /// Per fragment what chooses its tiles' codecs, where the charter has a ladder.
     private var tables: [FragmentIndex: CodecTables] = [:]
-    /// What this node's results have left over of their means.
-    private var ownerFeedback: [FragmentIndex: OwnerFeedback] = [:]
+    /// From where the low-rank codec's searches start, for contributions and for results; losing them costs accuracy of one
+    /// message and nothing else.
+    private var memories:
+        [FragmentIndex: (contributions: [TileIndex: EncoderMemory], results: [TileIndex: EncoderMemory])] =
+            [:]
     /// What final commits have settled and no application has taken along yet.
     private var settled: [FragmentIndex: SettledResidual] = [:]
 
     private struct SnapshotKey: Hashable {
         var fragment: FragmentIndex
         var round: RoundIndex
-    }
-
-    private struct LiveCopy {
-        var live: [Float]
-        /// The head that the live value was current with when the copy was taken: the only base that it may be measured
-        /// against.
-        var base: Digest
-        /// What the outer gradient is measured from, where that is not the current head; else empty.
-        var start: [Float]
-        /// What earlier encodings had left over at the same step boundary; empty without error feedback.
-        var residual: [Float]
-        /// Per contribution that was encoded, what it leaves over.
-        var leftOver: [Digest: SettledResidual] = [:]
     }
 
     /// Makes a workshop from the heads of all fragments: genesis ones, or those that a `HeadStore` kept.
@@ -99,8 +87,8 @@ package final class FragmentWorkshop {
     package func releaseSnapshot(_ fragment: FragmentIndex, _ round: RoundIndex, committed: [Digest] = []) {
         guard let copy = snapshots.removeValue(forKey: SnapshotKey(fragment: fragment, round: round)) else { return }
         for digest in committed {
-            guard let leftOver = copy.leftOver[digest] else { continue }
-            settled[fragment, default: SettledResidual()].merge(leftOver)
+            guard let rest = copy.settled(digest, of: layout.fragments[fragment.value]) else { continue }
+            settled[fragment, default: SettledResidual()].merge(rest)
         }
     }
 
@@ -119,8 +107,10 @@ package final class FragmentWorkshop {
             switch job {
             case .encodeContribution(_, let round, let assignment, let room, let base):
                 return try encodeContribution(fragment, round, assignment, room, base: base)
-            case .aggregate(_, _, let tiles, let contributions, let level, let base):
-                return try aggregate(fragment, tiles, contributions, resultCodec: try resultCodec(level), base: base)
+            case .aggregate(_, _, let tiles, let contributions, let level, let base, let feedback):
+                return try aggregate(
+                    fragment, tiles, contributions, resultCodec: try resultCodec(level), base: base,
+                    feedback: feedback)
             case .checkResult(_, let base, let tiles, let level, let blob):
                 return .payloadChecked(
                     refusal: try refusal(fragment, base, tiles, try resultCodec(level), blob.digest))
@@ -133,7 +123,6 @@ package final class FragmentWorkshop {
                 return .adopted
             case .discard(let index, let head):
                 candidates[index]?[head] = nil
-                candidateSteps[index]?[head] = nil
                 return .discarded
             case .captureSnapshot(let index):
                 return .snapshotCaptured(try captureSnapshot(fragment, heads[index.value]))
@@ -154,7 +143,7 @@ extension Job {
     /// The fragment that the job is about.
     package var fragment: FragmentIndex {
         switch self {
-        case .encodeContribution(let fragment, _, _, _, _), .aggregate(let fragment, _, _, _, _, _),
+        case .encodeContribution(let fragment, _, _, _, _), .aggregate(let fragment, _, _, _, _, _, _),
             .checkContribution(let fragment, _, _), .checkResult(let fragment, _, _, _, _),
             .outerStep(let fragment, _, _), .adopt(let fragment, _),
             .discard(let fragment, _), .captureSnapshot(let fragment),
@@ -191,20 +180,27 @@ extension FragmentWorkshop {
             }
             let bytes: [UInt8]
             var leftOver: SettledResidual?
+            var memories = memories[fragment.index]?.contributions ?? [:]
             do throws(PayloadError) {
                 if encoding.feedback > 0 {
                     (bytes, leftOver) = try encodeWithFeedback(
-                        accumulated, base, tiles, fragment, codecs: chosen.isEmpty ? nil : chosen[position]?.codecs)
+                        accumulated, base, tiles, fragment, codecs: chosen.isEmpty ? nil : chosen[position]?.codecs,
+                        memories: &memories)
                 } else if !copy.start.isEmpty {
                     bytes = try OuterSync.encodeContribution(
-                        accumulated, base: base, tiles: tiles, of: fragment, codec: encoding.contribution)
+                        accumulated, base: base, tiles: tiles, of: fragment, codec: encoding.contribution,
+                        memories: &memories)
                 } else {
                     bytes = try OuterSync.encodeContribution(
-                        head: head, live: copy.live, tiles: tiles, of: fragment, codec: encoding.contribution)
+                        head: head, live: copy.live, tiles: tiles, of: fragment, codec: encoding.contribution,
+                        memories: &memories)
                 }
             } catch { throw JobFailure("the outer gradient cannot be encoded: \(error)") }
+            self.memories[fragment.index, default: ([:], [:])].contributions = memories
             let reference = try store(bytes)
-            snapshots[SnapshotKey(fragment: fragment.index, round: round)]?.leftOver[reference.digest] = leftOver
+            if let leftOver {
+                snapshots[SnapshotKey(fragment: fragment.index, round: round)]?.note(leftOver, of: reference.digest)
+            }
             references.append(reference)
         }
         return .contributionEncoded(references, tables: chosen)
@@ -240,12 +236,12 @@ extension FragmentWorkshop {
     /// One owner's payload under error feedback, and what it leaves over.
     private func encodeWithFeedback(
         _ accumulated: [Float], _ base: Digest, _ tiles: [TileIndex], _ fragment: FragmentLayout.Fragment,
-        codecs: [Codec]?
+        codecs: [Codec]?, memories: inout [TileIndex: EncoderMemory]
     ) throws(PayloadError) -> (bytes: [UInt8], leftOver: SettledResidual) {
         var description = PayloadDescription(
             kind: .contribution, charterCodec: encoding.contribution, fragment: fragment, base: base, tiles: tiles)
         if let codecs { description.codecs = codecs }
-        let bytes = try PayloadBundle.encode(description, of: fragment) { tile, output in
+        let bytes = try PayloadBundle.encode(description, of: fragment, memories: &memories) { tile, output in
             _ = output.update(fromContentsOf: accumulated[tile.range])
         }
         let bundle = try PayloadBundle(decoding: bytes, expecting: description, of: fragment)
@@ -260,38 +256,71 @@ extension FragmentWorkshop {
         return (bytes, leftOver)
     }
 
-    /// Averages what has arrived and encodes the mean.
+    /// Averages what has arrived and encodes the mean, with what this owner's last committed result has left over.
     private func aggregate(
         _ fragment: FragmentLayout.Fragment, _ tiles: [TileIndex], _ references: [ContributionReference],
-        resultCodec: Codec, base: Digest?
+        resultCodec: Codec, base: Digest?, feedback digest: Digest?
     ) throws(JobFailure) -> JobResult {
         let base = base ?? heads[fragment.index.value].digest
         var aggregation = Aggregation(
             fragment: fragment, encoding: encoding, resultCodec: resultCodec, base: base, tiles: tiles, rule: rule)
+        aggregation.memories = memories[fragment.index]?.results ?? [:]
         let contributions = references.map { reference in
             Aggregation.Contribution(
                 member: reference.member, share: reference.share, bytes: blobs.read(reference.blob.digest))
         }
-        let keepsResidual = !encoding.ladder.isEmpty && encoding.feedback > 0
-        var feedback = ownerFeedback[fragment.index] ?? OwnerFeedback(fragment, decay: encoding.feedback)
-        let outcome: Aggregation.Outcome
+        let description = PayloadDescription(
+            kind: .result, charterCodec: resultCodec, fragment: fragment, base: base, tiles: tiles)
+        var feedback = feedback(of: fragment, from: digest)
+        var outcome: Aggregation.Outcome?
         do throws(PayloadError) {
-            outcome = try aggregation.run(contributions, adding: keepsResidual ? feedback.added : [])
+            // Should the sum be none that others take, it is not now or ever: this history ends.
+            if let state = feedback, state.start != nil {
+                outcome = try? aggregation.run(
+                    contributions, adding: state.added(decay: encoding.ownerFeedback, tiles: tiles, of: fragment))
+                if let result = outcome?.result, !isResult(result, description, fragment) { outcome = nil }
+            }
+            if outcome == nil {
+                feedback?.begin(from: nil)
+                outcome = try aggregation.run(
+                    contributions,
+                    adding: feedback == nil ? [] : [Float](repeating: 0, count: fragment.parameterCount))
+            }
         } catch { throw JobFailure(error.description) }
-        guard let result = outcome.result else {
-            let reasons = outcome.refused.map { "member \($0.member): \($0.reason)" }
+        guard let outcome, let result = outcome.result else {
+            let reasons = (outcome?.refused ?? []).map { "member \($0.member): \($0.reason)" }
             throw JobFailure("no contribution can be averaged: " + reasons.joined(separator: "; "))
         }
-        let reference = try store(result)
-        if keepsResidual {
-            let description = PayloadDescription(
-                kind: .result, charterCodec: resultCodec, fragment: fragment, base: base, tiles: tiles)
+        memories[fragment.index, default: ([:], [:])].results = aggregation.memories
+        var digests: FeedbackDigests?
+        if var feedback {
             do throws(PayloadError) {
-                try feedback.encoded(outcome.encoded, as: result, description, of: fragment, reference.digest)
+                let after = try feedback.encoded(outcome.encoded, as: result, description, of: fragment)
+                digests = FeedbackDigests(before: feedback.start?.digest, after: after)
             } catch { throw JobFailure(error.description) }
-            ownerFeedback[fragment.index] = feedback
+            // On disk before the result is: a commit may name it.
+            do throws(StorageFailure) {
+                try headStore.persist(feedback: feedback.encoded(fragment.index), of: fragment.index)
+            } catch { throw JobFailure(error.reason) }
         }
-        return .aggregated(blob: reference, members: outcome.members, refused: outcome.refused)
+        return .aggregated(
+            blob: try store(result), members: outcome.members, refused: outcome.refused, feedback: digests)
+    }
+
+    /// What this node's results have left over, as of the state that the ledger names; nil where owners keep nothing.
+    private func feedback(of fragment: FragmentLayout.Fragment, from digest: Digest?) -> OwnerFeedback? {
+        guard encoding.ownerFeedback > 0 else { return nil }
+        let stored = headStore.feedback(of: fragment.index, byteCountMax: OwnerFeedback.byteCountMax(fragment))
+        var feedback = stored.flatMap { OwnerFeedback(decoding: $0, of: fragment) } ?? OwnerFeedback()
+        feedback.begin(from: digest)
+        return feedback
+    }
+
+    /// Whether others take these bytes for a result.
+    private func isResult(
+        _ bytes: [UInt8], _ description: PayloadDescription, _ fragment: FragmentLayout.Fragment
+    ) -> Bool {
+        (try? PayloadBundle(decoding: bytes, expecting: description, of: fragment).checkResult()) != nil
     }
 
     /// Why a contribution for all tiles cannot be averaged; nil: it can.
@@ -345,7 +374,6 @@ extension FragmentWorkshop {
                 by: step, rule: rule, codec: codec, fragment: fragment, base: step.measuredFrom
             ) { blobs.read($0) }
             candidates[fragment.index, default: [:]][next.digest] = next
-            candidateSteps[fragment.index, default: [:]][next.digest] = step
             return next.digest
         } catch { throw JobFailure(error.description) }
     }
@@ -356,9 +384,7 @@ extension FragmentWorkshop {
         guard let next = candidates[fragment.index]?[digest] else {
             throw JobFailure("head \(digest.short) is no candidate of fragment \(fragment.index.value)")
         }
-        let step = candidateSteps[fragment.index]?[digest]
         try makeCurrent(next, fragment)
-        if let step { ownerFeedback[fragment.index]?.settle(step, of: fragment) }
     }
 
     /// Writes every tile of the current head as a blob.
@@ -393,8 +419,6 @@ extension FragmentWorkshop {
         // Hashing what was read catches a store that returned other bytes than it was asked for.
         guard head.digest == manifest.headDigest else { throw JobFailure("a stored chunk has changed") }
         try makeCurrent(head, fragment)
-        // Commits that were jumped over may have settled what was left over: it must not be sent again.
-        ownerFeedback[fragment.index] = nil
         return head.digest
     }
 
@@ -405,44 +429,5 @@ extension FragmentWorkshop {
         } catch { throw JobFailure(error.reason) }
         heads[fragment.index.value] = head
         candidates[fragment.index] = nil
-        candidateSteps[fragment.index] = nil
-    }
-}
-
-/// One member's packed contribution for some tiles: base minus live, encoded.
-///
-/// - Parameters:
-///   - head: the base that the plan names.
-///   - live: [parameterCount] float32, the member's live values at its snapshot.
-/// - Complexity: O(parameters of the tiles).
-package func encodeContribution(
-    head: FragmentHead, live: [Float], tiles: [TileIndex], of fragment: FragmentLayout.Fragment, codec: Codec
-) throws(PayloadError) -> [UInt8] {
-    precondition(live.count == head.theta.count, "a live copy must have its head's shape")
-    let description = PayloadDescription(
-        kind: .contribution, charterCodec: codec, fragment: fragment, base: head.digest, tiles: tiles)
-    return try PayloadBundle.encode(description, of: fragment) { tile, output in
-        head.theta.withUnsafeBufferPointer { base in
-            live.withUnsafeBufferPointer { live in
-                guard let base = base.baseAddress, let live = live.baseAddress, let output = output.baseAddress else {
-                    return
-                }
-                commitDifference(base + tile.offset, live + tile.offset, count: tile.count, into: output)
-            }
-        }
-    }
-}
-
-/// The same for values that are there already, as under error feedback.
-///
-/// - Parameter values: [parameterCount] float32 (`LocalFragment.accumulated`).
-package func encodeContribution(
-    _ values: [Float], base: Digest, tiles: [TileIndex], of fragment: FragmentLayout.Fragment, codec: Codec
-) throws(PayloadError) -> [UInt8] {
-    precondition(values.count == fragment.parameterCount, "values must have their fragment's shape")
-    let description = PayloadDescription(
-        kind: .contribution, charterCodec: codec, fragment: fragment, base: base, tiles: tiles)
-    return try PayloadBundle.encode(description, of: fragment) { tile, output in
-        _ = output.update(fromContentsOf: values[tile.range])
     }
 }

@@ -115,10 +115,11 @@ package enum Job: Hashable, Sendable {
         fragment: FragmentIndex, round: RoundIndex, assignment: [[TileIndex]],
         room: ContributionRoom = ContributionRoom(), measuredFrom: Digest? = nil)
     /// Check and average contributions for some tiles, and encode the mean once.
-    /// The mean has the codec at `resultLevel` of `PayloadEncoding.resultCodecs`.
+    /// The mean has the codec at `resultLevel` of `PayloadEncoding.resultCodecs`. Where owners keep what encoding leaves
+    /// over, the state `feedback` is added to it; nil, or one that is lost: nothing.
     case aggregate(
         fragment: FragmentIndex, round: RoundIndex, tiles: [TileIndex], contributions: [ContributionReference],
-        resultLevel: Int = 0, measuredFrom: Digest? = nil)
+        resultLevel: Int = 0, measuredFrom: Digest? = nil, feedback: Digest? = nil)
     /// Look whether a contribution for all tiles can be averaged: it decodes, and its values and share are possible ones.
     case checkContribution(fragment: FragmentIndex, base: Digest, contribution: ContributionReference)
     /// Look whether an owner's result decodes, and holds values that a mean can have.
@@ -141,8 +142,10 @@ package enum JobResult: Hashable, Sendable {
     /// The blobs, per owner as in the assignment, nil where the assignment was empty; and the tables by which they were
     /// encoded, empty where the charter has no ladder.
     case contributionEncoded([BlobReference?], tables: [CodecTable?] = [])
-    /// The encoded mean, the members in it, and those refused with the reason.
-    case aggregated(blob: BlobReference, members: [Int], refused: [RefusedContribution])
+    /// The encoded mean, the members in it, and those refused with the reason; and the feedback behind it, where owners keep
+    /// any.
+    case aggregated(
+        blob: BlobReference, members: [Int], refused: [RefusedContribution], feedback: FeedbackDigests? = nil)
     /// The contribution can be averaged (nil), or why not.
     case payloadChecked(refusal: String?)
     /// The digest of the candidate head.

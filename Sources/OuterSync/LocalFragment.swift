@@ -101,6 +101,9 @@ package struct SettledResidual: Hashable, Sendable {
     /// No tiles.
     package init() { tiles = [:] }
 
+    /// Values of all tiles together.
+    var valueCount: Int { tiles.values.reduce(0) { $0 + $1.count } }
+
     /// Takes over another one's tiles; later ones replace earlier ones.
     package mutating func merge(_ later: SettledResidual) { tiles.merge(later.tiles) { $1 } }
 

@@ -13,6 +13,8 @@ package struct PayloadEncoding: Hashable, Sendable {
     /// What may take the place of the two, each coarser than the one before: finer codecs for layers that need it, coarser
     /// ones for layers that do not and for slow links. Empty: nothing.
     package var ladder: [Codec]
+    /// Decay of the owners' error feedback, in [0, 1]; 0: owners keep nothing of what encoding a mean leaves over.
+    package var ownerFeedback: Float
 
     /// Tiles of fewer parameters are norms and the like: codecs for large tensors would spoil them, and in half precision
     /// they would be a seventh of a sparse message of the nano model.
@@ -20,14 +22,17 @@ package struct PayloadEncoding: Hashable, Sendable {
 
     /// Wraps the fields.
     package init(
-        contribution: Codec, result: Codec, feedback: Float = 0, residualStaysLive: Bool = false, ladder: [Codec] = []
+        contribution: Codec, result: Codec, feedback: Float = 0, residualStaysLive: Bool = false, ladder: [Codec] = [],
+        ownerFeedback: Float = 0
     ) {
-        precondition(feedback >= 0 && feedback <= 1, "the charter has been checked")
+        precondition(
+            feedback >= 0 && feedback <= 1 && ownerFeedback >= 0 && ownerFeedback <= 1, "the charter has been checked")
         self.contribution = contribution
         self.result = result
         self.feedback = feedback
         self.residualStaysLive = residualStaysLive
         self.ladder = ladder
+        self.ownerFeedback = ownerFeedback
     }
 
     /// One codec for both, without error feedback.

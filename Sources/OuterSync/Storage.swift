@@ -16,8 +16,12 @@ package protocol BlobStore {
     func write(_ bytes: [UInt8]) throws(StorageFailure) -> Digest
 }
 
-/// Keeps the current head of every fragment over a restart.
+/// Keeps the current head of every fragment over a restart, and what this node's results have left over of their means.
 package protocol HeadStore {
     /// Replaces the stored head of `fragment`, atomically and durably before it returns.
     func persist(_ head: FragmentHead, of fragment: FragmentIndex) throws(StorageFailure)
+    /// Replaces the stored feedback of `fragment`, atomically and durably before it returns.
+    func persist(feedback: [UInt8], of fragment: FragmentIndex) throws(StorageFailure)
+    /// The stored feedback; nil where there is none of at most so many bytes. Its reader checks it.
+    func feedback(of fragment: FragmentIndex, byteCountMax: Int) -> [UInt8]?
 }

@@ -18,8 +18,12 @@ extension InvariantChecker {
                 throw InvariantViolation(.contract, node.number, "encodes a contribution without a copy")
             }
             for blob in blobs { if let blob { contributions[blob.digest] = copy } }
-        case (.aggregate(_, _, _, let references, let level, _), .aggregated(let blob, let members, _)):
+        case (
+            .aggregate(_, _, _, let references, let level, _, let state),
+            .aggregated(let blob, let members, _, let feedback)
+        ):
             if level > 0 { counters.coarseResults += 1 }
+            if let feedback { try aggregated(feedback, from: state, node) }
             results[blob.digest] = references.filter { members.contains($0.member) }
         case (.outerStep(let fragment, _, let step), .outerStepped(let head)):
             let key = HeadKey(fragment: fragment, head: head)
@@ -33,6 +37,17 @@ extension InvariantChecker {
             try adopted(fragment, head, node)
         default: break
         }
+    }
+
+    /// An owner goes on from the state that its ledger names, or from nothing where its disk has lost that.
+    private func aggregated(
+        _ feedback: FeedbackDigests, from state: Digest?, _ node: SimulatedNode
+    ) throws(InvariantViolation) {
+        guard feedback.before == nil || feedback.before == state else {
+            throw InvariantViolation(.contract, node.number, "adds feedback that its ledger does not name")
+        }
+        if feedback.before != nil { counters.feedbackStates += 1 }
+        if feedback.before == nil, state != nil { counters.feedbackLost += 1 }
     }
 
     /// A node made a head its current one: its very floats must be the round's.
@@ -116,7 +131,7 @@ extension InvariantChecker {
         let tokensBefore = value.round >= 2 ? finals[value.fragment.value][Int(value.round) - 2].tokens : 0
         let scalars = SimulatedWorld.scalars(
             fragment: value.fragment, round: value.round,
-            tokens: contributors.reduce(tokensBefore) { $0 + value.members[$1].share.tokens },
+            tokens: tokensBefore + value.countedTokens(of: contributors, by: world.charter),
             isClosing: value.isClosing,
             voters: value.members.map(\.peer))
         guard step.scalars == scalars else {

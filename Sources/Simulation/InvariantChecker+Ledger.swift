@@ -9,7 +9,7 @@ extension InvariantChecker {
         _ record: DurableRecord, _ node: SimulatedNode, _ nodes: [SimulatedNode]
     ) throws(InvariantViolation) {
         switch record {
-        case .peer, .admission: break
+        case .peer, .admission, .record: break
         case .slot(_, _, let bytes):
             guard let message = ObservedMessage(bytes) else {
                 throw InvariantViolation(.contract, node.number, "stores a slot that is no message")
@@ -33,7 +33,7 @@ extension InvariantChecker {
     /// A record is durable.
     func persisted(_ record: DurableRecord, _ node: SimulatedNode) throws(InvariantViolation) {
         switch record {
-        case .peer, .admission: break
+        case .peer, .admission, .record: break
         case .slot(_, _, let bytes):
             if let message = ObservedMessage(bytes) { try slotIsDurable(message, node) }
         case .final(let fragment, let round, _):
@@ -129,7 +129,7 @@ extension InvariantChecker {
             for position in payload.contributors { tiles[members[position], default: []].formUnion(committed.tiles) }
         }
         let contributors = members.indices.filter { tiles[members[$0]] != nil }
-        let tokens = contributors.reduce(0) { $0 + value.members[$1].share.tokens }
+        let tokens = value.countedTokens(of: Set(contributors), by: world.charter)
         let tileCount = world.layout.fragments[value.fragment.value].tiles.count
         counters.laterAttempts += attempt > 0 ? 1 : 0
         counters.absentTiles += tileCount - Set(step.payloads.flatMap(\.tiles)).count

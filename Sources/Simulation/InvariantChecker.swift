@@ -32,6 +32,9 @@ package final class InvariantChecker {
         package var coarseContributions = 0
         /// Aggregates with a result codec of the ladder.
         package var coarseResults = 0
+        /// Aggregates with what an owner's last result left over, and those whose owner has lost that.
+        package var feedbackStates = 0
+        package var feedbackLost = 0
         /// Times that a live fragment was overwritten at its snapshot.
         package var turns = 0
     }
@@ -77,6 +80,7 @@ package final class InvariantChecker {
     }
 
     let world: SimulatedWorld
+    let branch: SimulatedBranch
     let rule: OuterRule
     /// Per fragment the finals, by round from 1.
     var finals: [[FinalRecord]]
@@ -136,8 +140,9 @@ package final class InvariantChecker {
         var round: RoundIndex
     }
 
-    init(world: SimulatedWorld) {
+    init(world: SimulatedWorld, branch: SimulatedBranch) {
         self.world = world
+        self.branch = branch
         rule = world.charter.outerRule
         let nodeCount = world.identities.count, fragmentCount = world.layout.fragments.count
         finals = Array(repeating: [], count: fragmentCount)
@@ -159,7 +164,7 @@ package final class InvariantChecker {
 
     /// The voters of the next round of a fragment.
     func voters(of fragment: FragmentIndex) -> [NodeNumber] {
-        finals[fragment.value].last?.members ?? [NodeNumber(0)]
+        finals[fragment.value].last?.members ?? [branch.maker]
     }
 
     /// Whether some voters are a quorum: a majority, or half with the lowest peer id.
@@ -173,14 +178,14 @@ package final class InvariantChecker {
     func reference(_ fragment: FragmentIndex, _ round: UInt64) -> ReferenceHead? {
         if round == 0 {
             let shape = world.layout.fragments[fragment.value]
-            return ReferenceHead(genesis: world.genesis[fragment.value], of: shape)
+            return ReferenceHead(genesis: branch.genesis[fragment.value], of: shape)
         }
         let records = finals[fragment.value]
         return round <= UInt64(records.count) ? records[Int(round) - 1].reference : nil
     }
 
     func head(_ fragment: FragmentIndex, _ round: UInt64) -> Digest? {
-        if round == 0 { return world.genesis[fragment.value].digest }
+        if round == 0 { return branch.genesis[fragment.value].digest }
         let records = finals[fragment.value]
         return round <= UInt64(records.count) ? records[Int(round) - 1].head : nil
     }
@@ -199,7 +204,7 @@ package final class InvariantChecker {
             case .slot(_, _, let bytes):
                 // What a crash left of unsynced writes is durable without anybody having been told.
                 if let message = ObservedMessage(bytes) { try slotIsDurable(message, node) }
-            case .peer, .admission: break
+            case .peer, .admission, .record: break
             }
         }
         for (fragment, count) in counts.enumerated() where count < ledgersDurable[number][fragment] {

@@ -34,7 +34,7 @@ package struct ObservedMessage: Sendable {
 
     /// Decodes a message; nil if it is none, which no correct node sends.
     package init?(_ bytes: [UInt8]) {
-        guard let envelope = WireFields(bytes), let field = envelope.oneOf(4...21) else { return nil }
+        guard let envelope = WireFields(bytes), let field = envelope.oneOf(4...60) else { return nil }
         let message = envelope.bytes(field)
         let kind = Self.kinds[field] ?? .other
         switch kind {
@@ -138,6 +138,15 @@ struct ObservedValue: Sendable {
 
     /// Whether everybody averages what its members contributed.
     func isGathered(by charter: Charter) -> Bool { members.count <= charter.gatherMembersMax }
+
+    /// What contributors count for, as protocols/round.md says it.
+    func countedTokens(of contributors: Set<Int>, by charter: Charter) -> UInt64 {
+        let claims = contributors.map { members[$0].share.tokens }.sorted()
+        guard !claims.isEmpty else { return 0 }
+        let window = charter.innerStepsPerRound * charter.inner.batchSequences * charter.model.contextLength
+        let limit = min(16 * UInt64(window), 16 * claims[(claims.count - 1) / 2])
+        return claims.reduce(0) { $0 + min($1, limit) }
+    }
 
     /// Fragment and round, for messages.
     var place: String { "f\(fragment.value) r\(round)" }

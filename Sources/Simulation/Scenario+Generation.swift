@@ -37,6 +37,8 @@ extension Scenario {
             faults: [], faultsEnd: faultsEnd, roundsAfterFaults: 2, recoveryTimeMax: .seconds(600))
         // Half of the small windowed swarms with error feedback have a ladder of codecs, and links of all kinds.
         if nodeCount < 16, model.encoding.feedback > 0, !model.syncMode.isLate, seed % 8 < 4 { negotiate() }
+        // And every third swarm, whatever its codecs, has owners with error feedback.
+        if seed % 3 == 1 { self.model.encoding.ownerFeedback = seed % 2 == 0 ? 1 : 0.9 }
         let stepsPerSecond = nodes.map { 1 / $0.stepDuration.inSeconds }.reduce(0, +)
         let activeSeconds = faultsEnd.inSeconds * (seed % 3 == 0 ? generator.draw(0.4...1.0) : 1000)
         self.model.tokenBudget = UInt64(stepsPerSecond * activeSeconds) * model.tokensPerStep
@@ -50,6 +52,7 @@ extension Scenario {
         let coarser: [Codec] = [.statistical(bits: 2), .topK(kept: 256), .topK(kept: 64)]
         let size = PayloadEncoding.fullTileByteCount(model.encoding.contribution)
         model.encoding.ladder = coarser.filter { PayloadEncoding.fullTileByteCount($0) < size }
+        model.encoding.ownerFeedback = model.encoding.feedback
         model.tensorParameters = 1_100...2_500
         for index in model.fragmentParameterCounts.indices {
             model.fragmentParameterCounts[index] = generator.draw(4_000...9_000)

@@ -19,6 +19,8 @@ package struct Scenario: Sendable {
     package var recoveryTimeMax: Duration
     /// Where the swarm asks for invites.
     package var invites: InvitePlan?
+    /// Nodes that train a second branch, which the lowest of them has made; the others train the first one.
+    package var secondBranch: Set<NodeNumber> = []
 
     /// Wraps the fields.
     package init(
@@ -33,6 +35,9 @@ package struct Scenario: Sendable {
         self.roundsAfterFaults = roundsAfterFaults
         self.recoveryTimeMax = recoveryTimeMax
     }
+
+    /// The index of the branch that a node trains.
+    func branch(of node: NodeNumber) -> Int { secondBranch.contains(node) ? 1 : 0 }
 }
 
 /// One node of a scenario.

@@ -11,8 +11,8 @@ package struct SimulatedWorld: Sendable {
     package let swarmID: Digest
     /// The cut of the stand-in model: every tensor is one tile.
     package let layout: FragmentLayout
-    /// The heads before the first round.
-    package let genesis: [FragmentHead]
+    /// The first branch and, where the scenario has one, the second.
+    package let branches: [SimulatedBranch]
     /// The sizes that cores are told.
     package let shapes: [FragmentShape]
     /// The nodes' keys, by number.
@@ -40,7 +40,7 @@ package struct SimulatedWorld: Sendable {
         self.identities = identities
         self.addresses = addresses
         layout = try Self.layout(of: scenario.model, using: &generator)
-        genesis = layout.fragments.map { fragment in
+        let genesis = layout.fragments.map { fragment in
             let theta = (0..<fragment.parameterCount).map { _ in Float(generator.nextUnit() - 0.5) }
             return FragmentHead(
                 genesis: theta,
@@ -72,6 +72,10 @@ package struct SimulatedWorld: Sendable {
         } catch {
             throw InvariantViolation(.contract, nil, "the charter cannot be sealed: \(error)")
         }
+        let main = SimulatedBranch(maker: NodeNumber(0), genesis: genesis)
+        let second = try SimulatedBranch.second(
+            scenario, layout: layout, from: genesis, identities: identities, swarmID: swarmID)
+        branches = [main] + (second.map { [$0] } ?? [])
         credentials = try scenario.invites?.credentials(founder: identities[0], swarmID: swarmID) ?? []
     }
 

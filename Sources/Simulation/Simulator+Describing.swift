@@ -28,7 +28,7 @@ extension Simulator {
         let fragment = "f\(job.fragment.value)"
         return switch job {
         case .encodeContribution(_, let round, _, _, _): "encode \(fragment) r\(round.value)"
-        case .aggregate(_, let round, let tiles, let contributions, let level, _):
+        case .aggregate(_, let round, let tiles, let contributions, let level, _, _):
             "aggregate \(fragment) r\(round.value) \(tiles.count) tiles of \(contributions.count), level \(level)"
         case .checkContribution(_, _, let contribution): "check \(fragment) \(contribution.blob.digest.short)"
         case .checkResult(_, _, _, let level, let blob): "check \(fragment) \(blob.digest.short), level \(level)"
@@ -44,7 +44,7 @@ extension Simulator {
     static func describe(_ result: JobResult) -> String {
         switch result {
         case .contributionEncoded(let blobs, _): blobs.map { $0?.digest.short ?? "-" }.joined(separator: " ")
-        case .aggregated(let blob, let members, let refused):
+        case .aggregated(let blob, let members, let refused, _):
             "\(blob.digest.short) of \(members)\(refused.isEmpty ? "" : ", refused \(refused.map(\.member))")"
         case .payloadChecked(let refusal): refusal ?? "fit"
         case .outerStepped(let head): head.short

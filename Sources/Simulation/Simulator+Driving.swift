@@ -31,6 +31,7 @@ extension Simulator {
         case .send(let peer, let message): try send(message, to: world.node(peer).map { [$0] } ?? [], from: node)
         case .sendLink(let peer, let message): try sendLink(message, to: peer, from: node)
         case .publish(let message): try publish(message, from: node)
+        case .announce(let message): try publish(message, from: node, toAllBranches: true)
         case .dial(let peer, let addresses): dial(peer, addresses, from: node)
         case .disconnect(let peer, let reason): try drop(peer, reason, by: node)
         case .fetch(let blob, let peers): try fetch(blob, from: peers, life, running)
@@ -53,20 +54,20 @@ extension Simulator {
         case .releaseSnapshot(let fragment, let round, let committed):
             running.workshop.releaseSnapshot(fragment, round, committed: committed)
         case .apply(let application):
-            try checker.applying(application, node)
+            try checker(of: node).applying(application, node)
             running.applications[application.fragment] = application
             if world.charter.syncMode.isLate {
                 running.appliedHeads[application.fragment] = running.workshop.head(application.fragment)
             }
             if !running.isTraining { queue.schedule(.boundary(life), after: .zero) }
-        case .setCommittedTokens(let tokens): try checker.committedTokensTold(tokens, node)
+        case .setCommittedTokens(let tokens): try checker(of: node).committedTokensTold(tokens, node)
         case .stopTraining:
-            try checker.stoppingTraining(node)
+            try checker(of: node).stoppingTraining(node)
             running.isTraining = false
             queue.schedule(.boundary(life), after: .zero)
         case .finished:
             note(life.node, "finished")
-            try checker.finishing(node)
+            try checker(of: node).finishing(node)
             running.isFinished = true
         case .setTimer(let timer, let moment):
             running.timerSettings += 1
@@ -80,14 +81,14 @@ extension Simulator {
     // MARK: Disk
 
     private func persist(_ record: DurableRecord, _ token: Token, _ node: SimulatedNode) throws(InvariantViolation) {
-        try checker.persisting(record, node, nodes)
+        try checker(of: node).persisting(record, node, nodes)
         if node.disk.append(record, token: token) { queue.schedule(.synced(node.life), after: node.syncLatency()) }
     }
 
     private func prune(
         _ fragment: FragmentIndex, through round: RoundIndex, _ node: SimulatedNode
     ) throws(InvariantViolation) {
-        try checker.pruning(fragment, through: round, node)
+        try checker(of: node).pruning(fragment, through: round, node)
         node.disk.removeRecords { record in
             guard case .slot(let slotFragment, let slotRound, _) = record else { return false }
             return slotFragment == fragment && slotRound <= round
@@ -100,7 +101,7 @@ extension Simulator {
         let (entries, areDurable, syncAgain) = node.disk.syncEnded()
         if syncAgain { queue.schedule(.synced(life), after: node.syncLatency()) }
         for entry in entries {
-            if areDurable { try checker.persisted(entry.record, node) }
+            if areDurable { try checker(of: node).persisted(entry.record, node) }
             try feed(
                 life, areDurable ? .persisted(entry.token) : .persistFailed(entry.token, reason: "the disk is full"))
         }
@@ -127,7 +128,7 @@ extension Simulator {
         let node = nodes[life.node.value]
         let result = running.workshop.run(job)
         note(life.node, "job \(Self.describe(job)): \(Self.describe(result))")
-        try checker.computed(job, result, node, nodes)
+        try checker(of: node).computed(job, result, node, nodes)
         // The work is durable here and the core does not know it yet: a crash in between is part of the game.
         queue.schedule(.input(life, .computed(token, result)), after: node.generator.draw(.zero...(.milliseconds(3))))
     }
@@ -138,7 +139,7 @@ extension Simulator {
         guard let running = running(life), running.isTraining else { return }
         let node = nodes[life.node.value]
         running.trainer.step()
-        checker.trained(node, running.trainer.progress)
+        checker(of: node).trained(node, running.trainer.progress)
         queue.schedule(.step(life), after: node.description.stepDuration * node.slowness)
         if running.trainer.progress.steps.isMultiple(of: node.description.stepsPerLocalSnapshot) {
             queue.schedule(.saved(life, running.trainer.snapshot()), after: node.syncLatency())
@@ -157,7 +158,7 @@ extension Simulator {
             let head =
                 running.appliedHeads.removeValue(forKey: application.fragment)
                 ?? running.workshop.head(application.fragment)
-            try checker.applied(application, head, node)
+            try checker(of: node).applied(application, head, node)
             running.trainer.apply(
                 application, head: head, settled: running.workshop.takeSettled(application.fragment))
             queue.schedule(
@@ -179,14 +180,14 @@ extension Simulator {
         let fragment = copy.fragment
         if let turn = copy.turn { running.trainer.settle(turn.settled, of: fragment) }
         let start = running.trainer.start(of: fragment)
-        if let start { try checker.measured(fragment, from: start.values, head: start.head, node) }
+        if let start { try checker(of: node).measured(fragment, from: start.values, head: start.head, node) }
         running.workshop.keepSnapshot(
             fragment, copy.round, live: running.trainer.values(of: fragment),
             residual: running.trainer.residual(of: fragment), start: start)
-        checker.snapshotTaken(fragment, copy.round, node)
+        checker(of: node).snapshotTaken(fragment, copy.round, node)
         guard let turn = copy.turn else { return }
         let live = running.trainer.turn(
             fragment, head: turn.head, share: turn.share, rule: world.charter.outerRule)
-        try checker.turned(fragment, copy.round, turn.head, live: live, node)
+        try checker(of: node).turned(fragment, copy.round, turn.head, live: live, node)
     }
 }

@@ -66,7 +66,7 @@ extension Simulator {
                 over: Path(from: peer, to: node.number),
                 noticedWithin: generator.chance(0.5) ? .milliseconds(50) : .seconds(15))
         }
-        checker.crashed(node)
+        checker(of: node).crashed(node)
     }
 
     /// Starts a node from its disk.
@@ -75,7 +75,8 @@ extension Simulator {
         node.incarnation += 1
         node.disk.isFull = false
         note(node.number, "starts, incarnation \(node.incarnation)")
-        let heads = world.layout.fragments.map { node.disk.heads[$0.index] ?? world.genesis[$0.index.value] }
+        let genesis = world.branches[scenario.branch(of: node.number)].genesis
+        let heads = world.layout.fragments.map { node.disk.heads[$0.index] ?? genesis[$0.index.value] }
         let workshop = FragmentWorkshop(
             layout: world.layout, encoding: world.charter.encoding,
             rule: world.charter.outerRule,
@@ -90,17 +91,17 @@ extension Simulator {
         let start =
             node.disk.snapshot
             ?? LocalSnapshot(
-                live: world.genesis.map(\.theta),
-                residuals: world.genesis.map { Array(repeating: 0, count: $0.theta.count) },
-                bases: world.genesis.map(\.digest),
+                live: genesis.map(\.theta),
+                residuals: genesis.map { Array(repeating: 0, count: $0.theta.count) },
+                bases: genesis.map(\.digest),
                 late: world.charter.syncMode.isLate
-                    ? world.genesis.map { LateFragment(start: $0.theta, mode: world.charter.syncMode) } : [],
+                    ? genesis.map { LateFragment(start: $0.theta, mode: world.charter.syncMode) } : [],
                 progress: TrainingProgress(steps: 0, tokens: 0))
         let trainer = SimulatedTrainer(
             layout: world.layout, encoding: world.charter.encoding, tokensPerStep: scenario.model.tokensPerStep,
             targetSeed: scenario.seed &+ UInt64(node.number.value), start: start)
         node.running = RunningNode(core: core, workshop: workshop, trainer: trainer)
-        try checker.started(node, from: start.progress)
+        try checker(of: node).started(node, from: start.progress)
         queue.schedule(.step(node.life), after: node.description.stepDuration * node.slowness)
         try feed(node.life, .clock(unixTime))
         try feed(node.life, .started)
@@ -128,13 +129,18 @@ extension Simulator {
             bootstrap.append(
                 PeerAddresses(peer: world.identities[number].peerID, addresses: [world.addresses[number]]))
         }
-        return NodeCore.Configuration(
+        var configuration = NodeCore.Configuration(
             identity: node.identity, charter: world.charter, swarmID: world.swarmID, incarnation: node.incarnation,
             listenAddresses: [node.address], bootstrap: bootstrap, fragments: world.shapes,
             rateClass: UInt32(1 + node.number.value % 5), rateLimits: rateLimits(of: node),
             seed: scenario.seed &+ 7919 &* UInt64(node.number.value)
                 &+ node.incarnation,
             credential: scenario.invites?.shown[node.number.value].map { world.credentials[$0] })
+        if let branch = world.branches[scenario.branch(of: node.number)].record {
+            configuration.branch = branch.id
+            configuration.branchMaker = branch.maker
+        }
+        return configuration
     }
 
     /// Every other owner of a swarm with a ladder has told its node what the line can do; the rest is measured.
@@ -150,9 +156,13 @@ extension Simulator {
     ) throws(InvariantViolation) -> NodeCore.Recovered {
         var slots: [[UInt8]] = []
         var finals: [[[UInt8]]] = world.layout.fragments.map { _ in [] }
-        var rounds = Dictionary(uniqueKeysWithValues: world.genesis.map { ($0.digest, RoundIndex(0)) })
+        var rounds = Dictionary(
+            uniqueKeysWithValues: world.branches[scenario.branch(of: node.number)].genesis.map {
+                ($0.digest, RoundIndex(0))
+            })
         var peers: [PeerID: [Multiaddr]] = [:]
         var admissions: [Digest: [UInt8]] = [:]
+        var records: [Digest: [UInt8]] = [:]
         for record in node.disk.journal {
             switch record {
             case .slot(_, _, let bytes): slots.append(bytes)
@@ -167,6 +177,7 @@ extension Simulator {
                 if let final = ObservedFinal(bytes) { rounds[final.value.head] = round }
             case .peer(let peer, let addresses): peers[peer] = addresses
             case .admission(let key, let bytes): admissions[key] = bytes
+            case .record(let key, let bytes): records[key] = bytes
             }
         }
         var recoveredHeads: [NodeCore.RecoveredHead] = []
@@ -177,11 +188,13 @@ extension Simulator {
             recoveredHeads.append(NodeCore.RecoveredHead(round: round, digest: head.digest))
         }
         let snapshot = node.disk.snapshot
-        return NodeCore.Recovered(
+        var recovered = NodeCore.Recovered(
             slots: slots, finals: finals, heads: recoveredHeads,
             liveBases: world.layout.fragments.map { snapshot?.bases[$0.index.value] },
             progress: snapshot?.progress ?? TrainingProgress(steps: 0, tokens: 0),
             peers: peers.sorted { $0.key < $1.key }.map { PeerAddresses(peer: $0.key, addresses: $0.value) },
             admissions: admissions.sorted { $0.key < $1.key }.map(\.value))
+        recovered.records = records.sorted { $0.key < $1.key }.map(\.value)
+        return recovered
     }
 }

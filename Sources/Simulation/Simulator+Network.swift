@@ -82,12 +82,15 @@ extension Simulator {
 
     // MARK: Messages
 
-    func publish(_ message: [UInt8], from node: SimulatedNode) throws(InvariantViolation) {
+    func publish(
+        _ message: [UInt8], from node: SimulatedNode, toAllBranches: Bool = false
+    ) throws(InvariantViolation) {
         if case .reject(let reason)? = node.running?.core.judge(message, by: node.identity.peerID) {
             throw InvariantViolation(.contract, node.number, "publishes what gossip refuses: \(reason)")
         }
-        let members = network.peers(of: node.number).filter {
-            node.running?.core.mayServe(world.identities[$0.value].peerID) == true
+        let members = network.peers(of: node.number).filter { peer in
+            node.running?.core.mayServe(world.identities[peer.value].peerID) == true
+                && (toAllBranches || scenario.branch(of: peer) == scenario.branch(of: node.number))
         }
         try send(message, to: members, from: node, byGossip: true)
     }
@@ -101,7 +104,7 @@ extension Simulator {
         guard let observed = ObservedMessage(message) else {
             throw InvariantViolation(.contract, node.number, "sent bytes that are no message")
         }
-        try checker.sending(observed, node, nodes)
+        try checker(of: node).sending(observed, node, nodes)
         let crash = armedCrashes.firstIndex { $0.kind == observed.slot.kind }.map { armedCrashes.remove(at: $0) }
         for peer in peers {
             let path = Path(from: node.number, to: peer)

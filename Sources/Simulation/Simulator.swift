@@ -14,8 +14,8 @@ package final class Simulator {
     package let world: SimulatedWorld
     /// The nodes, by number.
     package let nodes: [SimulatedNode]
-    /// Judges every event.
-    package let checker: InvariantChecker
+    /// Per branch, judges every event.
+    package let checkers: [InvariantChecker]
     /// What happened.
     package private(set) var trace: Trace
     var queue = EventQueue<SimulationEvent>()
@@ -47,7 +47,7 @@ package final class Simulator {
         }
         for number in scenario.invites?.outsiders ?? [] { nodes[number.value].isOutside = true }
         trace = Trace(linesKept: traceLinesKept)
-        checker = InvariantChecker(world: world)
+        checkers = world.branches.map { InvariantChecker(world: world, branch: $0) }
         for (number, description) in scenario.nodes.enumerated() {
             queue.schedule(.start(NodeNumber(number)), after: description.startsAt)
         }
@@ -91,30 +91,51 @@ package final class Simulator {
     private func runChecked() throws(InvariantViolation) -> SimulationReport {
         let faultsEnd = Moment.zero + scenario.faultsEnd
         let deadline = faultsEnd + scenario.recoveryTimeMax
-        var goal: RecoveryGoal?
+        var goals: [RecoveryGoal] = []
         var eventCount = 0
         while let moment = queue.nextMoment, moment <= deadline {
-            if goal == nil, moment > faultsEnd {
+            if goals.isEmpty, moment > faultsEnd {
                 stopFaults()
-                goal = RecoveryGoal(scenario: scenario, world: world, nodes: nodes, checker: checker)
+                goals = checkers.indices.map { branch in
+                    RecoveryGoal(
+                        scenario: scenario, world: world, nodes: members(of: branch), checker: checkers[branch])
+                }
             }
             guard let event = queue.pop() else { break }
             eventCount += 1
             try handle(event)
-            if checker.hasNews, let goal {
-                checker.hasNews = false
-                if goal.missing(nodes: nodes, checker: checker) == nil { return try report(eventCount, goal) }
+            if checkers.contains(where: \.hasNews), !goals.isEmpty {
+                for checker in checkers { checker.hasNews = false }
+                if missing(goals) == nil { return try report(eventCount, goals[0]) }
             }
         }
-        guard let goal else {
+        guard !goals.isEmpty else {
             throw InvariantViolation(.contract, nil, "nothing is left to happen before the faults end")
         }
-        if let missing = goal.missing(nodes: nodes, checker: checker) { throw missing }
-        return try report(eventCount, goal)
+        if let missing = missing(goals) { throw missing }
+        return try report(eventCount, goals[0])
     }
 
+    /// The first thing that a branch misses.
+    private func missing(_ goals: [RecoveryGoal]) -> InvariantViolation? {
+        for (branch, goal) in goals.enumerated() {
+            if let missing = goal.missing(nodes: members(of: branch), checker: checkers[branch]) { return missing }
+        }
+        return nil
+    }
+
+    /// The nodes that train a branch.
+    private func members(of branch: Int) -> [SimulatedNode] {
+        nodes.filter { scenario.branch(of: $0.number) == branch }
+    }
+
+    /// Who judges what a node does.
+    func checker(of node: SimulatedNode) -> InvariantChecker { checkers[scenario.branch(of: node.number)] }
+
+    /// The numbers are those of the first branch.
     private func report(_ eventCount: Int, _ goal: RecoveryGoal) throws(InvariantViolation) -> SimulationReport {
-        for node in nodes { try checker.checkAtEnd(node) }
+        let checker = checkers[0]
+        for node in nodes { try self.checker(of: node).checkAtEnd(node) }
         return SimulationReport(
             seed: scenario.seed, nodeCount: nodes.count, eventCount: eventCount, seconds: (now - .zero).inSeconds,
             rounds: checker.finalCounts, trainedTokens: checker.trainedTokens, committedTokens: checker.committedTokens,
@@ -211,7 +232,7 @@ extension SimulationReport: CustomStringConvertible {
         crashes \(counters.crashes), later attempts \(counters.laterAttempts), re-proposed \(counters.reproposals), \
         absent tiles \(counters.absentTiles), installs \(counters.installs), overwrites \(counters.overwrites), \
         contributions \(counters.contributions), left out \(counters.leftOut), coarse \(counters.coarseContributions) up \
-        \(counters.coarseResults) down, trace \(traceDigest.short)
+        \(counters.coarseResults) down, \(counters.feedbackStates) with feedback, trace \(traceDigest.short)
         """
     }
 }

@@ -25,6 +25,8 @@ package final class VirtualDisk: BlobStore, HeadStore {
     package private(set) var blobs: [Digest: [UInt8]] = [:]
     /// The current heads, by fragment.
     package private(set) var heads: [FragmentIndex: FragmentHead] = [:]
+    /// What the owner's results have left over, by fragment.
+    private var feedback: [FragmentIndex: [UInt8]] = [:]
     /// The local snapshot that survives any crash.
     package private(set) var snapshot: LocalSnapshot?
     /// While full, nothing new becomes durable.
@@ -80,6 +82,17 @@ package final class VirtualDisk: BlobStore, HeadStore {
     package func persist(_ head: FragmentHead, of fragment: FragmentIndex) throws(StorageFailure) {
         guard !isFull else { throw StorageFailure(reason: "the virtual disk is full") }
         heads[fragment] = head
+    }
+
+    /// Replaces the feedback of a fragment, atomically.
+    package func persist(feedback: [UInt8], of fragment: FragmentIndex) throws(StorageFailure) {
+        guard !isFull else { throw StorageFailure(reason: "the virtual disk is full") }
+        self.feedback[fragment] = feedback
+    }
+
+    /// The feedback of a fragment.
+    package func feedback(of fragment: FragmentIndex, byteCountMax: Int) -> [UInt8]? {
+        feedback[fragment].flatMap { $0.count <= byteCountMax ? $0 : nil }
     }
 
     /// Replaces the local snapshot, atomically; a full disk keeps the old one.

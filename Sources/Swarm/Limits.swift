@@ -47,6 +47,27 @@ package struct Limits: Hashable, Sendable {
     package static let delegationsMax = 64
     /// Seconds by which clocks may differ: a capability is good for so much longer than it says.
     package static let clockSkewSeconds: UInt64 = 120
+    /// Characters of a branch's or expert's name.
+    package static let recordNameBytesMax = 40
+    /// Characters of other text in a record: a domain, the id of a parent.
+    package static let recordTextBytesMax = 80
+    /// Domains that a record names.
+    package static let recordDomainsMax = 16
+    /// Largest record: a branch of 256 fragments fits, and so does an expert of as many in 64 files.
+    package static let recordBytesMax = 32 << 10
+    /// Records in one message; as many more messages follow as there must be.
+    package static let recordsPerMessageMax = 64
+    /// What a branch's start can be made of.
+    package static let branchParentsMax = 16
+    /// Files of an expert: a model in shards beside its tokenizer.
+    package static let expertFilesMax = 64
+    /// Branches and experts known, and those of one peer among them; further ones are not taken.
+    package static let branchesMax = 64
+    package static let branchesPerPeerMax = 8
+    package static let expertsMax = 128
+    package static let expertsPerPeerMax = 16
+    /// Connected members of other branches beyond which known ones are not dialed.
+    package static let dialedElsewhereMax = 32
     /// Rounds that a node replays from payloads before it prefers a snapshot.
     package static let replayRoundsMax: UInt64 = 8
     /// Final commits between two snapshots of one fragment.

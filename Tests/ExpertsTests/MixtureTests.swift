@@ -1,159 +1,172 @@
-import Checkpoint
-import JSONText
-import LanguageModel
-import Numerics
+import Experts
+import Glibc
 import Testing
-import Tokenizing
 
-@testable import Experts
+/// Three tokens, two experts.
+private let golden = [[0.5, 0.1, 0.8], [0.25, 0.4, 0.2]]
 
-/// Mixtures of experts: which tensor comes from where, and what makes the router.
 @Suite struct MixtureTests {
-    let place = ScratchFolder()
-    let shape = ModelConfiguration(
-        vocabularySize: 256, width: 8, layerCount: 2, headCount: 2, keyValueHeadCount: 1, feedForwardWidth: 12,
-        contextLength: 16)
-
-    private func model(_ name: String, seed: UInt64) throws {
-        let parameters = FloatBuffer(count: shape.parameterCount)
-        var random = SeededRandom(seed: seed)
-        for index in 0..<parameters.count { parameters[index] = random.nextNormal() }
-        try ModelFolder.write(to: place[name], configuration: shape, tokenizer: .bytes, parameters: parameters)
+    /// The mixture's probability of each token.
+    private func mix(_ prior: [Double], _ rule: MixtureRule, _ probabilities: [[Double]] = golden) -> [Double] {
+        var mixture = Mixture(prior: prior, rule: rule)
+        return probabilities[0].indices.map { token in exp(mixture.observe { log(probabilities[$0][token]) }) }
     }
 
-    private func recipe(_ mode: String, _ experts: JSONValue...) throws -> MixtureRecipe {
-        try MixtureRecipe(
-            ["base_model": .text(place["base"]), "gate_mode": .text(mode), "experts": .array(experts)], file: "moe.yaml"
-        )
+    private func isClose(_ left: [Double], _ right: [Double], _ tolerance: Double = 1e-12) -> Bool {
+        left.count == right.count && zip(left, right).allSatisfy { abs($0 - $1) < tolerance }
     }
 
-    private func expert(_ name: String, _ more: [(JSONString, JSONValue)] = []) -> JSONValue {
-        var object = JSONObject()
-        object["source_model"] = .text(place[name])
-        for (key, value) in more { object[key] = value }
-        return .object(object)
+    @Test func goldenMixtures() {
+        let bayes = mix([0.5, 0.5], .bayes)
+        #expect(isClose(bayes, [0.375, 0.2, 0.4]))
+        #expect(abs(exp(-bayes.reduce(0) { $0 + log($1) } / 3) - 3.2183) < 5e-5)
+        let previous = mix([0.5, 0.5], .previousToken)
+        #expect(isClose(previous, [0.375, 0.2, 0.32]))
+        #expect(abs(exp(-previous.reduce(0) { $0 + log($1) } / 3) - 3.4668) < 5e-5)
     }
 
-    private func write(_ recipe: MixtureRecipe, to out: String, seed: UInt64 = 0) throws -> SafetensorsFile {
-        try MixtureMerge(recipe).write(
-            to: place[out], storage: TensorStorage(), seed: seed, recipeText: "", pool: WorkerPool(threadCount: 2))
-        return try SafetensorsFile("\(place[out])/model.safetensors")
-    }
-
-    private func values(_ name: String, _ file: SafetensorsFile) throws -> [Float] {
-        let tensor = try #require(file.header[JSONString(name)])
-        let values = FloatBuffer(count: tensor.count)
-        try file.read(tensor, into: UnsafeMutableBufferPointer(start: values.pointer, count: tensor.count))
-        return values.array
-    }
-
-    private func dense(_ name: String, _ folder: String) throws -> [Float] {
-        try values(name, SafetensorsFile("\(place[folder])/model.safetensors"))
-    }
-
-    @Test func `Experts have their models' matrices, all else is the base's`() throws {
-        for (seed, name) in ["base", "a", "b"].enumerated() { try model(name, seed: UInt64(seed)) }
-        let file = try write(
-            recipe(
-                "random", expert("a"), expert("b", [("residual_scale", 0.5)]), expert("base", [("noise_scale", 0.1)])),
-            to: "moe")
-        let prefix = "model.layers.1."
-        for (matrix, name) in [("w1", "gate"), ("w3", "up"), ("w2", "down")] {
-            let old = "\(prefix)mlp.\(name)_proj.weight"
-            #expect(
-                try values("\(prefix)block_sparse_moe.experts.0.\(matrix).weight", file) == dense(old, "a"), "\(matrix)"
-            )
-            let scale: Float = matrix == "w2" ? 0.5 : 1
-            #expect(
-                try values("\(prefix)block_sparse_moe.experts.1.\(matrix).weight", file)
-                    == dense(old, "b").map { $0 * scale }, "\(matrix)")
-            let noise = zip(
-                try values("\(prefix)block_sparse_moe.experts.2.\(matrix).weight", file), try dense(old, "base")
-            ).map { Double($0 - $1) }
-            let deviation = (noise.reduce(0) { $0 + $1 * $1 } / Double(noise.count)).squareRoot()
-            #expect((0.06...0.14).contains(deviation), "\(deviation)")
+    @Test func goldenPosteriors() {
+        var mixture = Mixture(prior: [0.5, 0.5], rule: .bayes)
+        var weights = [mixture.weights]
+        for token in 0..<3 {
+            _ = mixture.observe { log(golden[$0][token]) }
+            weights.append(mixture.weights)
         }
-        for name in ["model.embed_tokens.weight", "\(prefix)self_attn.q_proj.weight", "model.norm.weight"] {
-            #expect(try values(name, file) == dense(name, "base"), "\(name)")
-        }
-        #expect(file.header[JSONString("\(prefix)block_sparse_moe.gate.weight")]?.shape == [3, 8])
-        #expect(file.header.tensors.count == 2 * 6 + 2 * (1 + 9) + 2)
-        let names = try SystemFiles().list(place["moe"])
-        for name in ["config.json", "tokenizer.json", "README.md", "mergekit_config.yml", "generation_config.json"] {
-            #expect(names.contains(name), "\(name)")
-        }
+        for (given, expected) in zip(
+            weights, [[0.5, 0.5], [2.0 / 3, 1.0 / 3], [1.0 / 3, 2.0 / 3], [2.0 / 3, 1.0 / 3]])
+        { #expect(isClose(given, expected)) }
     }
 
-    @Test func `The router follows the prompts`() throws {
-        try model("base", seed: 1)
-        let folder = try ModelFolder(place["base"])
-        let parameters = try folder.readParameters()
-        let prompts: [(JSONString, JSONValue)] = [("positive_prompts", ["ab", "c"]), ("negative_prompts", ["d"])]
-        func unit(_ values: [Double]) -> [Double] {
-            let length = values.reduce(0) { $0 + $1 * $1 }.squareRoot()
-            return values.map { $0 / length }
-        }
-        func row(_ byte: Int) -> [Double] { (0..<8).map { Double(parameters[byte * 8 + $0]) } }
-        func expect(_ mode: String, layer: Int, _ expected: [Double]) throws {
-            let file = try write(recipe(mode, expert("base", prompts), expert("base", prompts)), to: mode)
-            let gate = try values("model.layers.\(layer).block_sparse_moe.gate.weight", file)
-            for index in 0..<16 { #expect(abs(Double(gate[index]) - expected[index % 8]) < 1e-6, "\(mode)") }
-        }
-        // What enters the first layer is the embedding itself.
-        func sum(_ parts: (Double, Int)...) -> [Double] {
-            var sums = [Double](repeating: 0, count: 8)
-            for (factor, byte) in parts {
-                for (column, value) in row(byte).enumerated() { sums[column] += factor * value }
+    @Test func bayesGivesTheEvidenceOfTheWholeText() {
+        // Σ log p(t) = log Σ_j π_j exp L_j, also where the likelihoods themselves are beyond a double.
+        var mixture = Mixture(prior: [0.3, 0.7], rule: .bayes)
+        let losses: [Double] = [3.1, 2.9]
+        var sum = 0.0
+        for _ in 0..<1000 { sum += mixture.observe { -losses[$0] } }
+        let expected = -2900 + log(0.7 + 0.3 * exp(-200))
+        #expect(abs(sum - expected) < 1e-9)
+    }
+
+    @Test func thePreviousTokenRuleStartsEquallyWhateverThePrior() {
+        let probabilities = mix([0.9, 0.1], .previousToken)
+        #expect(abs(probabilities[0] - 0.375) < 1e-12)
+        // Then the prior counts: 0.45 to 0.025 of 0.475.
+        #expect(abs(probabilities[1] - (0.45 * 0.1 + 0.025 * 0.4) / 0.475) < 1e-12)
+    }
+
+    @Test(arguments: MixtureRule.allCases) func aOneHotPriorGivesThatExpertBitForBit(_ rule: MixtureRule) {
+        let losses = (0..<50).map { 3 * sin(Double($0)) + 3.5 }
+        var mixture = Mixture(prior: [0, 1, 0], rule: rule)
+        for loss in losses {
+            // What has no share is not asked.
+            let mixed = mixture.observe { expert in
+                #expect(expert == 1)
+                return -loss
             }
-            return sums
+            #expect(mixed == -loss)
         }
-        let last = unit(sum((0.5, 98), (0.5, 99), (-1, 100)))
-        try expect("hidden", layer: 0, last)
-        try expect("hidden_last", layer: 0, last)
-        try expect("hidden_avg", layer: 0, unit(sum((0.25, 97), (0.25, 98), (0.5, 99), (-1, 100))))
-        let (positive, negative) = (unit(sum((1, 97), (1, 98), (1, 99))), unit(row(100)))
-        try expect("cheap_embed", layer: 1, unit(zip(positive, negative).map { $0 - $1 }))
-        // In later layers hidden states differ from the embedding.
-        let file = try SafetensorsFile("\(place["hidden"])/model.safetensors")
-        #expect(
-            try values("model.layers.1.block_sparse_moe.gate.weight", file)
-                != values("model.layers.0.block_sparse_moe.gate.weight", file))
+        #expect(mixture.weights == [0, 1, 0])
     }
 
-    @Test func `Random routers follow the seed`() throws {
-        try model("base", seed: 1)
-        let gate = "model.layers.0.block_sparse_moe.gate.weight"
-        let recipe = try recipe("uniform_random", expert("base"), expert("base"))
-        let one = try values(gate, write(recipe, to: "one", seed: 1))
-        #expect(try one == values(gate, write(recipe, to: "two", seed: 1)))
-        #expect(try one != values(gate, write(recipe, to: "three", seed: 2)))
-        #expect(one.allSatisfy { abs($0) <= 0.3536 })
+    @Test(arguments: MixtureRule.allCases) func equalExpertsAreAsGoodAsOne(_ rule: MixtureRule) {
+        var mixture = Mixture(prior: [0.2, 0.3, 0.5], rule: rule)
+        for step in 0..<50 {
+            let logProbability = -2 - sin(Double(step))
+            #expect(abs(mixture.observe { _ in logProbability } - logProbability) < 1e-14)
+        }
+    }
+}
+
+@Suite struct DomainPriorTests {
+    @Test func goldenMovingAverage() throws {
+        var prior = DomainPrior(updating: 2, startsAtFirst: false)
+        #expect(prior.weights == [0.5, 0.5])
+        prior.observe([[0.8, 0.2]])
+        #expect(abs(prior.weights[0] - 0.59) < 1e-9 && abs(prior.weights[1] - 0.41) < 1e-9)
+        prior.observe([[0.4, 0.6]])
+        #expect(abs(prior.weights[0] - 0.533) < 1e-9 && abs(prior.weights[1] - 0.467) < 1e-9)
     }
 
-    @Test func `What is refused`() throws {
-        try model("base", seed: 1)
-        func expectRefusal(_ tree: JSONValue, _ words: String..., sourceLocation: SourceLocation = #_sourceLocation) {
-            do throws(RecipeProblem) {
-                _ = try MixtureRecipe(tree, file: "moe.yaml")
-                Issue.record("it was read", sourceLocation: sourceLocation)
-            } catch {
-                for word in words {
-                    #expect("\(error). \(error.cure)".contains(word), "\(error)", sourceLocation: sourceLocation)
-                }
-            }
+    @Test func theFirstBatchCountsWholeAndABatchCountsByItsMean() {
+        var prior = DomainPrior(updating: 2)
+        prior.observe([[0.9, 0.1], [0.7, 0.3]])
+        #expect(abs(prior.weights[0] - 0.8) < 1e-9)
+        prior.observe([[0.4, 0.6]])
+        #expect(abs(prior.weights[0] - (0.7 * 0.8 + 0.3 * 0.4)) < 1e-9)
+    }
+
+    @Test func aShareOfNothingCanComeBack() {
+        var prior = DomainPrior(updating: 2)
+        prior.observe([[1, 0]])
+        #expect(prior.weights[1] > 0)
+        for _ in 0..<20 { prior.observe([[0, 1]]) }
+        #expect(prior.weights[1] > 0.99)
+    }
+
+    @Test func fixedAndCachedSharesStay() throws {
+        var prior = try DomainPrior(fixed: [3, 1])
+        prior.observe([[0, 1]])
+        #expect(prior.weights == [0.75, 0.25])
+        var moving = DomainPrior(updating: 2)
+        moving.observe([[0.8, 0.2]])
+        var cached = moving.cached
+        cached.observe([[0, 1]])
+        #expect(cached.weights == moving.weights)
+        for shares in [[0.0, 0], [1, -1], [.nan, 1], [.infinity, 1]] {
+            #expect(throws: EnsembleError.invalidPrior) { try DomainPrior(fixed: shares) }
         }
-        let base = JSONValue.text(place["base"])
-        expectRefusal(["experts": [["source_model": base]]], "'base_model' is missing")
-        expectRefusal(["base_model": base, "experts": []], "0 experts")
-        expectRefusal(["base_model": base, "experts": [["source_model": base]]], "needs positive_prompts")
-        expectRefusal(
-            ["base_model": base, "gate_mode": "hiden", "experts": [["source_model": base]]], "did you mean 'hidden'")
-        expectRefusal(
-            ["base_model": base, "gate_mode": "random", "experts_per_token": 2, "experts": [["source_model": base]]],
-            "experts_per_token")
-        let long = try recipe(
-            "hidden", expert("base", [("positive_prompts", [.text(String(repeating: "x", count: 17))])]))
-        #expect(throws: MergeError.self) { try write(long, to: "long") }
-        #expect(place.names == ["base"])
+    }
+
+    @Test func theLargestSharesAreKeptAndFilledUp() throws {
+        let prior = try DomainPrior(fixed: [0.1, 0.4, 0.1, 0.4])
+        #expect(prior.top(nil) == prior.weights && prior.top(4) == prior.weights)
+        #expect(prior.top(1) == [0, 1, 0, 0])
+        #expect(prior.top(2) == [0, 0.5, 0, 0.5])
+        let three = prior.top(3)
+        #expect(abs(three[0] - 1.0 / 9) < 1e-12 && three[2] == 0)
+        // Nothing is known yet, so nobody is left out.
+        var moving = DomainPrior(updating: 3)
+        #expect(moving.top(1) == moving.weights)
+        moving.observe([[0.1, 0.2, 0.7]])
+        #expect(moving.top(1) == [0, 0, 1])
+    }
+}
+
+@Suite struct EnsembleScoreTests {
+    private let losses = golden.map { [$0.map { -log($0) }, $0.map { -log($0) }] }
+
+    @Test func blocksBeginWithThePriorAndTeachIt() {
+        var prior = DomainPrior(updating: 2)
+        let score = EnsembleScore(losses, prior: &prior, rule: .bayes)
+        #expect(score.tokens == 6)
+        // The first block: 0.375 · 0.2 · 0.4; its posterior 2/3, 1/3 is the second one's prior.
+        let second = 2.0 / 3 * 0.04 + 1.0 / 3 * 0.02
+        #expect(abs(score.loss + log(0.03) + log(second)) < 1e-9)
+        let posterior = 2.0 / 3 * 0.04 / second
+        #expect(abs(score.posterior[0] - (2.0 / 3 + posterior) / 2) < 1e-9)
+        #expect(abs(prior.weights[0] - (0.7 * 2 / 3 + 0.3 * posterior)) < 1e-9)
+    }
+
+    @Test func expertsThatTakeNoPartKeepTheirShare() throws {
+        let losses = [[[1.0, 1]], [[2, 2]], [[3, 3]]]
+        var fixed = try DomainPrior(fixed: [0.2, 0.5, 0.3])
+        #expect(EnsembleScore(losses, prior: &fixed, rule: .bayes, topCount: 1).loss == 4)
+        var moving = DomainPrior(updating: 3)
+        moving.observe([[0.2, 0.5, 0.3]])
+        _ = EnsembleScore(losses, prior: &moving, rule: .bayes, topCount: 2)
+        #expect(abs(moving.weights[0] - 0.2) < 1e-9)
+        // Of the others' 0.8 by their losses on this block, with 0.5 and 0.3 before it.
+        let second = 0.8 * 0.5 * exp(-4) / (0.5 * exp(-4) + 0.3 * exp(-6))
+        #expect(abs(moving.weights[1] - (0.7 * 0.5 + 0.3 * second)) < 1e-9)
+    }
+
+    @Test func posteriorsOfSequencesOfTheirMeanAndOfAllTogether() {
+        let weights = PosteriorWeights(losses: [[0, 2], [1, 0]], prior: nil)
+        let first = 1 / (1 + exp(-1.0)), second = exp(-2.0) / (exp(-2.0) + 1)
+        #expect(abs(weights.sequences[0][0] - first) < 1e-12 && abs(weights.sequences[1][0] - second) < 1e-12)
+        #expect(abs(weights.mean[0] - (first + second) / 2) < 1e-12)
+        #expect(abs(weights.joint[0] - exp(-2.0) / (exp(-2.0) + exp(-1.0))) < 1e-12)
+        #expect(weights.argMax == [0, 1])
+        #expect(PosteriorWeights(losses: [[0, 2], [1, 0]], prior: [1, 0]).mean == [1, 0])
     }
 }

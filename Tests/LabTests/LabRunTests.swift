@@ -51,7 +51,7 @@ private func rounds(_ change: (inout LabSettings.Rounds) -> Void = { _ in }) -> 
                 $0.fragments = .stridedThrees
                 $0.overlap = .steps(2, alpha: 0.25)
                 $0.codec = .e3m0
-                $0.exchange = .scatter(result: .e3m0, ownerFeedback: true)
+                $0.exchange = .scatter(result: .e3m0, ownerFeedback: 1)
                 $0.feedback = 1
             },
             rounds {

@@ -15,7 +15,7 @@ import Transport
         let blob: [UInt8] = (0..<UInt8(3)).flatMap { [UInt8](repeating: $0, count: BlobTree.chunkByteCount) } + [7, 8]
         let digest = try folder.write(blob)
         let peer = try #require(PeerID(publicKey: Array(repeating: 3, count: 32)))
-        let server = BlobServer(folder: folder, resident: [[1, 2, 3]])
+        let server = BlobServer(folders: [folder], resident: [[1, 2, 3]])
         @Sendable func ask(_ kind: BlobRequest.Kind, _ digest: Digest, _ offset: UInt64, _ count: UInt64) async
             -> [UInt8]
         {

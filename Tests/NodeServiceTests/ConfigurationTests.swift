@@ -113,9 +113,24 @@ import Testing
         specification.model = .micro
         specification.encoding = PayloadEncoding(
             contribution: .uniform(bits: 4), result: .e3m0, feedback: 0.5, residualStaysLive: true,
-            ladder: [.topK(kept: 32)])
+            ladder: [.topK(kept: 32)], ownerFeedback: 0.25)
         #expect(
             try SwarmSpecification.parse(specification.yaml(modelName: "micro"), name: "spec.yaml") == specification)
+    }
+
+    @Test func `owners keep what encoding leaves over where results may be coarse`() throws {
+        func decay(_ sync: String) throws -> Float {
+            try SwarmSpecification.parse("sync: {\(sync)}", name: "spec.yaml").encoding.ownerFeedback
+        }
+        #expect(try decay("overlap_steps: 2") == 0)
+        #expect(try decay("feedback: 0.9") == 0.9)
+        #expect(try decay("feedback: 0.9, negotiate: false") == 0)
+        #expect(try decay("feedback: 0.9, owner_feedback: false") == 0)
+        #expect(try decay("owner_feedback: true") == 1)
+        #expect(try decay("feedback: 0.9, owner_feedback: true") == 0.9)
+        #expect(try decay("owner_feedback: 0.5") == 0.5)
+        #expect(throws: YAMLProblem.self) { try decay("owner_feedback: 1.5") }
+        #expect(throws: YAMLProblem.self) { try decay("owner_feedback: nan") }
     }
 
     @Test func `a list of links reads back what it wrote`() throws {

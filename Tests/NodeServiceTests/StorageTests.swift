@@ -176,4 +176,18 @@ final class ScratchFolder: Sendable {
             try heads.persist(head, of: FragmentIndex(9))
         }
     }
+
+    @Test func `what an owner's results leave over is kept beside the head`() throws {
+        let layout = try FragmentLayout(tensors: [TensorDescription(name: "norm", shape: [4], block: nil)])
+        let heads = HeadFolder(path: folder.path + "/heads", layout: layout)
+        try heads.create()
+        let fragment = FragmentIndex(0)
+        #expect(heads.feedback(of: fragment, byteCountMax: 100) == nil)
+        try heads.persist(feedback: [1, 2, 3], of: fragment)
+        try heads.persist(feedback: [4, 5, 6, 7], of: fragment)
+        #expect(HeadFolder(path: heads.path, layout: layout).feedback(of: fragment, byteCountMax: 4) == [4, 5, 6, 7])
+        #expect(heads.feedback(of: fragment, byteCountMax: 3) == nil)
+        #expect(heads.feedback(of: FragmentIndex(1), byteCountMax: 100) == nil)
+        #expect(try heads.load(layout.fragments[0]) == nil)
+    }
 }

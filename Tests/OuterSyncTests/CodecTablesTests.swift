@@ -83,7 +83,7 @@ import Testing
                 contributions: [
                     ContributionReference(member: 0, share: TrainingShare(tokens: 10, steps: 10), blob: blobs[0])
                 ], resultLevel: 1))
-        guard case .aggregated(let blob, [0], []) = aggregated else { throw UnexpectedResult(result: aggregated) }
+        guard case .aggregated(let blob, [0], [], _) = aggregated else { throw UnexpectedResult(result: aggregated) }
         let step = OuterStepDescription(
             payloads: [
                 CommittedPayload(

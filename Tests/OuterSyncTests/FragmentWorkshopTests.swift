@@ -221,7 +221,7 @@ import Testing
                 .aggregate(
                     fragment: fragment, round: RoundIndex(round), tiles: tiles,
                     contributions: [ContributionReference(member: 0, share: share, blob: blob)]))
-            guard case .aggregated(let result, _, _) = aggregated else { throw UnexpectedResult(result: aggregated) }
+            guard case .aggregated(let result, _, _, _) = aggregated else { throw UnexpectedResult(result: aggregated) }
             let step = OuterStepDescription(
                 payloads: [CommittedPayload(tiles: tiles, shares: [share], blob: result)], scalars: [UInt8(round)])
             guard

@@ -27,6 +27,7 @@ func samples(_ seed: UInt64, _ count: Int, _ scale: Float) -> [Float] {
 final class MemoryStore: BlobStore, HeadStore {
     var blobs: [Digest: [UInt8]] = [:]
     var heads: [FragmentIndex: FragmentHead] = [:]
+    var feedback: [FragmentIndex: [UInt8]] = [:]
     var isFull = false
 
     func read(_ digest: Digest) -> [UInt8]? { blobs[digest] }
@@ -41,6 +42,15 @@ final class MemoryStore: BlobStore, HeadStore {
     func persist(_ head: FragmentHead, of fragment: FragmentIndex) throws(StorageFailure) {
         if isFull { throw StorageFailure(reason: "the disk is full") }
         heads[fragment] = head
+    }
+
+    func persist(feedback: [UInt8], of fragment: FragmentIndex) throws(StorageFailure) {
+        if isFull { throw StorageFailure(reason: "the disk is full") }
+        self.feedback[fragment] = feedback
+    }
+
+    func feedback(of fragment: FragmentIndex, byteCountMax: Int) -> [UInt8]? {
+        feedback[fragment].flatMap { $0.count <= byteCountMax ? $0 : nil }
     }
 }
 
@@ -110,7 +120,7 @@ func runRound(
         let arrived = (order ?? Array(nodes.indices)).map { contributions[owner][$0] }
         let result = node.workshop.run(
             .aggregate(fragment: fragment, round: round, tiles: assignment[owner], contributions: arrived))
-        guard case .aggregated(let blob, let members, _) = result else { throw UnexpectedResult(result: result) }
+        guard case .aggregated(let blob, let members, _, _) = result else { throw UnexpectedResult(result: result) }
         payloads.append(CommittedPayload(tiles: assignment[owner], shares: members.map { shares[$0] }, blob: blob))
         for other in nodes { other.store.blobs[blob.digest] = node.store.blobs[blob.digest] }
     }

@@ -20,7 +20,8 @@ import Testing
         var model = ModelDescription(
             fragmentParameterCounts: [60_000, 60_000, 60_000], innerStepsPerRound: 24, overlapSteps: 2,
             tokensPerStep: 512, tokenBudget: .max >> 16)
-        model.encoding = PayloadEncoding(contribution: .e3m0, result: .e3m0, feedback: 1, ladder: ladder)
+        model.encoding = PayloadEncoding(
+            contribution: .e3m0, result: .e3m0, feedback: 1, ladder: ladder, ownerFeedback: 1)
         model.tensorParameters = 6_000...12_000
         return Scenario(
             seed: 77, nodes: nodes, model: model, faults: [], faultsEnd: .seconds(100), roundsAfterFaults: 3,
@@ -40,6 +41,8 @@ import Testing
             print("mixed \(mixed)\nfast \(fast)")
             #expect(mixed.counters.coarseContributions > 0)
             #expect(mixed.counters.coarseResults > 0)
+            // Owners go on from what their last results left over, and nobody loses it without a crash.
+            #expect(mixed.counters.feedbackStates > 0 && mixed.counters.feedbackLost == 0)
             #expect(fast.counters.coarseResults == 0)
             func rounds(_ report: SimulationReport) -> Double { Double(report.rounds.reduce(0, +)) / report.seconds }
             #expect(rounds(mixed) >= rounds(fast) / 1.2)

@@ -1,5 +1,4 @@
 import Compression
-import FuzzSupport
 import OuterSync
 import PeerNet
 import Testing
@@ -206,22 +205,6 @@ import Testing
         #expect(try refuses { $0.fromRound = 0 })
         #expect(try refuses { $0.fragment = UInt32(Limits.fragmentsMax) })
         #expect(try refuses { $0.predictedBytes = 0 })
-    }
-
-    @Test func changedBytesNeverTrap() {
-        var fuzzer = Fuzzer(seed: 31)
-        let samples = Self.samples.map { $0.bytes(in: Self.context) }
-        let accepted = fuzzer.run("link message", samples) { (try? decode($0)) != nil }
-        #expect(accepted > 0)
-        let swarm = TestSwarm(nodes: 3)
-        for number in 0..<3 { swarm.start(number) }
-        swarm.run(until: 5)
-        let peer = swarm.nodes[1].peerID
-        let context = BranchContext(swarmID: swarm.swarmID, branch: NodeCore.branch)
-        _ = fuzzer.run("link core", Self.samples.map { $0.bytes(in: context) }) { bytes in
-            swarm.perform(.linkReceived(from: peer, message: bytes), on: swarm.nodes[0])
-            return true
-        }
     }
 }
 

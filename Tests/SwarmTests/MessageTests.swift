@@ -34,6 +34,11 @@ struct MessageTests {
             let kind = "\(message)".prefix { $0 != "(" }
             if samples[String(kind)].map({ $0.count < bytes.count }) ?? true { samples[String(kind)] = bytes }
         }
+        if let branch = try? BranchSamples.branch() {
+            var notice = RecordNotice(branch)
+            notice.experts = RecordNotice(BranchSamples.expert(BranchSamples.record(of: branch.id), by: 3)).experts
+            samples["records"] = Message.records(notice).bytes(in: context)
+        }
         return samples.keys.sorted().map { samples[$0]! }
     }()
 
@@ -41,7 +46,7 @@ struct MessageTests {
     var context: BranchContext { BranchContext(swarmID: swarm.swarmID, branch: NodeCore.branch) }
 
     @Test func everyKindHasARealSampleAndOneEncoding() throws {
-        #expect(Self.samples.count == 18)
+        #expect(Self.samples.count == 19)
         for bytes in Self.samples {
             #expect(try Message(bytes: bytes, in: context).bytes(in: context) == bytes)
         }
@@ -61,6 +66,8 @@ struct MessageTests {
             case .final: #expect(core.judge(bytes, by: stranger) == .accept)
             case .admission(let notice):
                 #expect((core.judge(bytes, by: stranger) == .accept) == !notice.presents)
+            case .records(let notice):
+                #expect((core.judge(bytes, by: stranger) == .accept) == (notice.summary == nil))
             default: #expect(core.judge(bytes, by: stranger) != .accept, "\(message)")
             }
             #expect(core.judge(Array(bytes.dropLast()), by: stranger) != .accept)
@@ -133,6 +140,7 @@ struct CharterTests {
         charter.heldOut = Digest(hashing: [3])
         charter.encoding.feedback = 0.9
         charter.encoding.ladder = [.statistical(bits: 2), .topK(kept: 64)]
+        charter.encoding.ownerFeedback = 0.75
         let bytes = try charter.sealed(by: founder)
         #expect(try Charter.opened(bytes) == charter)
         #expect(Charter.swarmID(ofSealed: bytes) == Digest(hashing: bytes))
@@ -141,6 +149,18 @@ struct CharterTests {
 
     @Test func onlyTheFounderSeals() {
         #expect(throws: CharterError.self) { try testCharter(founder: founder.peerID).sealed(by: testIdentity(6)) }
+    }
+
+    /// A charter of the first version meant owners' feedback by its ladder alone, and counted whole claims of tokens.
+    @Test func chartersOfAnOlderVersionAreRefused() throws {
+        var sealed = try Swarm.decode(
+            WireSignedCharter.self, testCharter(founder: founder.peerID).sealed(by: founder))
+        var body = try Swarm.decode(WireCharter.self, array(sealed.body))
+        body.version = 1
+        sealed.body = wire(encode(body))
+        sealed.signature = wire(founder.sign(Array("atoll charter 1\0".utf8) + encode(body)))
+        #expect(throws: CharterError.version(1)) { try Charter.opened(encode(sealed)) }
+        #expect(CharterError.version(1).description.contains("this program knows version 2"))
     }
 
     @Test func everyTruncationAndChangedByteIsRefused() throws {
@@ -178,6 +198,11 @@ struct CharterTests {
                 $0.encoding.ladder = (0..<9).map { .topK(kept: 64 - 2 * $0) }; $0.encoding.feedback = 1
             },
             { $0.encoding.feedback = 1.5 }, { $0.encoding.feedback = .nan }, { $0.tokenBudget = 0 },
+            { $0.encoding.ownerFeedback = 1.5 }, { $0.encoding.ownerFeedback = .nan },
+            { $0.encoding.ownerFeedback = -0.5 },
+            {
+                $0.encoding.ownerFeedback = 1; $0.encoding.result = .float32
+            },
             { $0.weightCap = 0.5 },
             {
                 $0.inner.batchSequences = 1 << 16; $0.model.contextLength = 1 << 20

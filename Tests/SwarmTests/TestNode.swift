@@ -44,7 +44,12 @@ final class TestNode {
     let identity: Identity
     var core: NodeCore?
     var incarnation: UInt64 = 0
+    /// Pretends that its results went on from another state.
+    var rewritesFeedback = false
     // Disk.
+    var feedback: Set<Digest> = []
+    /// What its results said, in order.
+    var feedbackTold: [(fragment: FragmentIndex, FeedbackDigests)] = []
     var slots: [(FragmentIndex, RoundIndex, [UInt8])] = []
     var finals: [[[UInt8]]]
     var heads: [(round: UInt64, head: FakeHead)]
@@ -57,7 +62,11 @@ final class TestNode {
     var savedProgress = TrainingProgress(steps: 0, tokens: 0)
     var knownPeers: [PeerID: [Multiaddr]] = [:]
     var admissions: [Digest: [UInt8]] = [:]
+    var records: [Digest: [UInt8]] = [:]
     var credential: Credential?
+    /// What it trains; nil: the first branch.
+    var branch: Branch?
+    var genesis: [FakeHead]
     // Memory.
     var candidates: [Digest: FakeHead] = [:]
     var timers: [NodeCore.Timer: Moment] = [:]
@@ -83,12 +92,36 @@ final class TestNode {
     var peerID: PeerID { identity.peerID }
     var isUp: Bool { core != nil }
 
+    /// Feedback as the workshop tells of it, without values.
+    func feedback(from state: Digest?, _ fragment: FragmentIndex, _ result: Digest) -> FeedbackDigests {
+        var before = state.flatMap { feedback.contains($0) ? $0 : nil }
+        if rewritesFeedback { before = Digest(hashing: result.bytes) }
+        let after = Digest(hashing: (before?.bytes ?? []) + result.bytes)
+        feedback.insert(after)
+        let told = FeedbackDigests(before: before, after: after)
+        feedbackTold.append((fragment, told))
+        return told
+    }
+
     init(number: Int, identity: Identity, genesis: [FakeHead]) {
         self.number = number
         self.identity = identity
+        self.genesis = genesis
         finals = genesis.map { _ in [] }
         heads = genesis.map { (0, $0) }
         liveBases = genesis.map { _ in nil }
+        bases = genesis.map(\.digest)
+    }
+
+    /// Makes it a node of a branch that has not trained yet.
+    func train(_ branch: Branch, charter: Charter) {
+        self.branch = branch
+        genesis = genesis.enumerated().map { index, head in
+            FakeHead(
+                scalars: NodeCore.genesisScalars(
+                    charter: charter, maker: branch.maker, fragment: FragmentIndex(index)), leaves: head.leaves)
+        }
+        heads = genesis.map { (0, $0) }
         bases = genesis.map(\.digest)
     }
 

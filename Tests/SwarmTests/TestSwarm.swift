@@ -44,7 +44,7 @@ final class TestSwarm {
     init(
         nodes count: Int, fragments: Int = 2, tiles: Int = 3, budget: UInt64 = 1_000_000, stepsPerRound: Int = 20,
         seed: UInt64 = 1, admission: Charter.Admission = .open, gather: Int = 0,
-        mode: SyncMode = .windowed
+        mode: SyncMode = .windowed, ownerFeedback: Float = 0
     ) {
         random = SeededRandom(seed: seed)
         shapes = (0..<fragments).map { _ in
@@ -54,6 +54,7 @@ final class TestSwarm {
         var charter = testCharter(
             founder: founder.peerID, budget: budget, stepsPerRound: stepsPerRound, admission: admission)
         charter.gatherMembersMax = gather
+        charter.encoding.ownerFeedback = ownerFeedback
         charter.syncMode = mode
         if mode.isLate {
             charter.overlapSteps = 0
@@ -102,20 +103,25 @@ final class TestSwarm {
         node.applies = [:]
         node.snapshotsAsked = []
         node.progress = node.savedProgress
-        node.bases = zip(node.liveBases, genesis).map { $0 ?? $1.digest }
+        node.bases = zip(node.liveBases, node.genesis).map { $0 ?? $1.digest }
         node.copies = [:]
-        let configuration = NodeCore.Configuration(
+        var configuration = NodeCore.Configuration(
             identity: node.identity, charter: charter, swarmID: swarmID, incarnation: node.incarnation,
             listenAddresses: [address(number)],
             bootstrap: number == 0 ? [] : [PeerAddresses(peer: nodes[0].peerID, addresses: [address(0)])],
             fragments: shapes, rateClass: 4, seed: UInt64(number) &* 77 &+ node.incarnation, credential: node.credential
         )
-        let recovered = NodeCore.Recovered(
+        if let branch = node.branch {
+            configuration.branch = branch.id
+            configuration.branchMaker = branch.maker
+        }
+        var recovered = NodeCore.Recovered(
             slots: node.slots.map(\.2), finals: node.finals,
             heads: node.heads.map { .init(round: RoundIndex($0.round), digest: $0.head.digest) },
             liveBases: node.liveBases, progress: node.progress,
             peers: node.knownPeers.keys.sorted().map { PeerAddresses(peer: $0, addresses: node.knownPeers[$0]!) },
             admissions: node.admissions.keys.sorted().map { node.admissions[$0]! })
+        recovered.records = node.records.keys.sorted().map { node.records[$0]! }
         node.core = try! NodeCore(configuration, recovered: recovered)
         perform(.clock(unixTime), on: node)
         perform(.started, on: node)
@@ -285,6 +291,12 @@ final class TestSwarm {
         case .sendLink(let peer, let message): sendLink(message, to: peer, from: node)
         case .publish(let message):
             node.sent.append(message)
+            for other in nodes
+            where other.number != node.number && other.branch == node.branch && node.core!.mayServe(other.peerID) {
+                transmit(message, from: node, to: other)
+            }
+        case .announce(let message):
+            node.sent.append(message)
             for other in nodes where other.number != node.number && node.core!.mayServe(other.peerID) {
                 transmit(message, from: node, to: other)
             }
@@ -352,6 +364,7 @@ final class TestSwarm {
             node.finals[fragment.value].append(bytes)
         case .peer(let peer, let addresses): node.knownPeers[peer] = addresses
         case .admission(let key, let bytes): node.admissions[key] = bytes
+        case .record(let key, let bytes): node.records[key] = bytes
         }
         schedule(node, after: 0.001, .input(.persisted(token)))
     }
@@ -378,13 +391,16 @@ final class TestSwarm {
             }
             if node.sendsUnfit { unfit.formUnion(references.compactMap { $0?.digest }) }
             return .contributionEncoded(references)
-        case .aggregate(_, _, let tiles, let contributions, _, _):
+        case .aggregate(let fragment, _, let tiles, let contributions, _, _, let state):
             precondition(contributions.allSatisfy { node.blobs.contains($0.blob.digest) })
             let result = blob(
                 (node.sendsUnfit ? [1] : []) + tiles.map { UInt8($0.value) }
                     + contributions.flatMap { $0.blob.digest.bytes })
             if node.sendsUnfit { unfit.insert(result.digest) }
-            return .aggregated(blob: result, members: contributions.map(\.member), refused: [])
+            return .aggregated(
+                blob: result, members: contributions.map(\.member), refused: [],
+                feedback: charter.encoding.ownerFeedback > 0 ? node.feedback(from: state, fragment, result.digest) : nil
+            )
         case .checkResult(_, _, _, _, let blob):
             return .payloadChecked(refusal: unfit.contains(blob.digest) ? "it does not decode" : nil)
         case .checkContribution(_, _, let contribution):

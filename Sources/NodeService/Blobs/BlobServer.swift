@@ -14,7 +14,7 @@ final class BlobServer: Sendable {
         var alarmAt: Moment?
     }
 
-    private let folder: BlobFolder
+    private let folders: [BlobFolder]
     private let resident: [Digest: [UInt8]]
     private let reader: BlobReader
     private let clock = MonotonicClock()
@@ -24,9 +24,9 @@ final class BlobServer: Sendable {
     private let endTicks: @Sendable () -> Void
     fileprivate let pieceByteCount: Int
 
-    /// Serves what is in a folder, and some blobs of one chunk from memory.
-    init(folder: BlobFolder, resident: [[UInt8]] = [], caps: FairServing.Caps = .init()) {
-        self.folder = folder
+    /// Serves what is in some folders, and some blobs of one chunk from memory.
+    init(folders: [BlobFolder], resident: [[UInt8]] = [], caps: FairServing.Caps = .init()) {
+        self.folders = folders
         self.resident = Dictionary(resident.map { (Digest(ofBlob: $0), $0) }) { first, _ in first }
         reader = BlobReader()
         state = Lock(State(serving: FairServing(caps, at: MonotonicClock().now)))
@@ -70,7 +70,7 @@ final class BlobServer: Sendable {
             let start = min(Int(clamping: request.offset), blob.count)
             return .bytes(Array(blob[start...].prefix(Int(clamping: request.byteCountMax))))
         }
-        guard await reader.isHere(request.digest, in: folder) else { return nil }
+        guard let folder = await reader.holder(of: request.digest, among: folders) else { return nil }
         let ticket = change { state, now in state.serving.begin(peer, at: now) }
         let turn = BlobTurn(ticket, of: self)
         // The file is opened when it is its turn: those that wait cost nothing.
@@ -197,7 +197,7 @@ private actor BlobReader {
     deinit { executor.finish() }
     nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
 
-    func isHere(_ digest: Digest, in folder: BlobFolder) -> Bool { folder.exists(digest) }
+    func holder(of digest: Digest, among folders: [BlobFolder]) -> BlobFolder? { folders.first { $0.exists(digest) } }
     func open(_ digest: Digest, in folder: BlobFolder) -> BlobFile? { folder.open(digest) }
     func read(_ file: BlobFile, _ range: Range<Int>) -> [UInt8]? {
         file.read(from: range.lowerBound, count: range.count)

@@ -202,7 +202,7 @@ private final class TrialGiver: Sendable {
 
     init(_ folder: BlobFolder, caps: FairServing.Caps, liesAfter truths: Int?) async throws {
         let host = try makeTrialHost()
-        let server = BlobServer(folder: folder, caps: caps)
+        let server = BlobServer(folders: [folder], caps: caps)
         let answers = Lock(0)
         await host.serve(BlobRequest.protocolName, requestBytesMax: BlobRequest.byteCount) { peer, bytes in
             let body = await server.answer(bytes, of: peer)

@@ -135,6 +135,7 @@ struct SwarmSpecification: Equatable {
                 specification.exchange = exchange
             }
             specification.encoding.ladder = try ladder(&sync, specification, fileName)
+            specification.encoding.ownerFeedback = try ownerFeedback(&sync, specification.encoding)
             try sync.finish()
         }
         specification.admission = try admission(&mapping, fileName)
@@ -177,6 +178,21 @@ struct SwarmSpecification: Equatable {
             codecs.append(codec)
         }
         return codecs
+    }
+
+    /// Reads `owner_feedback`. Without a word owners keep what encoding leaves over where it may be much: where results can
+    /// be coarser than the charter's own.
+    private static func ownerFeedback(
+        _ sync: inout YAMLMapping, _ encoding: PayloadEncoding
+    ) throws(YAMLProblem) -> Float {
+        let said = try sync.choice("owner_feedback", "true, false or a number from 0 to 1") { text -> Float? in
+            switch text {
+            case "true": encoding.feedback > 0 ? encoding.feedback : 1
+            case "false": 0
+            default: Float(text).flatMap { (0...1).contains($0) ? $0 : nil }
+            }
+        }
+        return said ?? (encoding.ladder.isEmpty ? 0 : encoding.feedback)
     }
 
     /// Reads `admission` and `allow`.
@@ -253,6 +269,7 @@ struct SwarmSpecification: Equatable {
           codec: \(CodecName.name(encoding.contribution))
           result_codec: \(CodecName.name(encoding.result))
           feedback: \(encoding.feedback)
+          owner_feedback: \(encoding.ownerFeedback)
           residual: \(encoding.residualStaysLive ? "live" : "apart")
           weights: \(weighting == .tokens ? "tokens" : "per-step")
           negotiate: \(!encoding.ladder.isEmpty)

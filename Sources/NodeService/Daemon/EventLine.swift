@@ -18,6 +18,22 @@ struct EventLine {
             self.init(.info, "member \(peer.short) connected", "member_connected", ["peer": .text(peer.description)])
         case .memberDisconnected(let peer):
             self.init(.info, "member \(peer.short) is gone", "member_disconnected", ["peer": .text(peer.description)])
+        case .otherBranchConnected(let peer, let branch):
+            self.init(
+                .info, "member \(peer.short) of branch \(branch) connected", "other_branch_connected",
+                ["peer": .text(peer.description), "branch": .text(branch)])
+        case .branchKnown(let branch):
+            self.init(
+                .notice, "there is a branch \(branch.id), made by \(branch.maker.short)", "branch_known",
+                ["branch": .text(branch.id), "peer": .text(branch.maker.description)])
+        case .expertKnown(let expert):
+            self.init(
+                .notice, "\(expert.publisher.short) offers the expert \(expert.record.name) (\(expert.id))",
+                "expert_known", ["expert": .text(expert.id), "peer": .text(expert.publisher.description)])
+        case .branchClosed(let expert):
+            self.init(
+                .notice, "the branch was closed with the expert \(expert.record.name) (\(expert.id)): training ends",
+                "branch_closed", ["expert": .text(expert.id)])
         case .roundStarted(let fragment, let round):
             self.init(
                 .debug, "fragment \(fragment.value) round \(round.value): planned", "round_started",
@@ -41,6 +57,11 @@ struct EventLine {
             self.init(
                 .info, "left out of fragment \(fragment.value) round \(round.value) (\(inARow) in a row)", "left_out",
                 ["fragment": .of(fragment.value), "round": .of(round.value), "in_a_row": .integer(Int64(inARow))])
+        case .feedbackLost(let fragment, let round):
+            self.init(
+                .info,
+                "fragment \(fragment.value) round \(round.value): what this node's last mean left over is lost",
+                "feedback_lost", ["fragment": .of(fragment.value), "round": .of(round.value)])
         case .overwriting(let fragment, let round, let reason):
             self.init(
                 .info, "fragment \(fragment.value): live value replaced by head \(round.value): \(reason)",

@@ -29,13 +29,18 @@ extension NodeDaemon {
     /// Joins gossip and the hash table, tells the table which swarm this node belongs to, and looks for others now and
     /// then, until cancelled.
     func discover() async {
-        do { try await host.subscribe(topic) } catch { logger.error("gossip is off: \(error)") }
+        do {
+            try await host.subscribe(topic)
+            try await host.subscribe(membersTopic)
+        } catch { logger.error("gossip is off: \(error)") }
         if isOnNetwork {
             do { try await host.discoverLocally() } catch {
                 logger.info("nodes on the local network are not looked for: \(error)")
             }
         }
-        let key = Kademlia.rendezvousKey("\(topic)")
+        // Members of all branches look for each other in one place.
+        let rendezvous = (try? Self.topic(of: setup.swarmID)) ?? topic
+        let key = Kademlia.rendezvousKey("\(rendezvous)")
         let contacts = bootstrap.map { PeerContact(peer: $0.peer, addresses: $0.addresses) }
         _ = await host.bootstrapTable(contacts, invited: invited)
         // The table itself publishes a key again and again, but not soon enough for who came first and found nobody.

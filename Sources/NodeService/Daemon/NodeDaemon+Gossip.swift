@@ -77,13 +77,20 @@ extension NodeDaemon {
     /// Bodies of announced messages: a digest of 32 bytes is answered by the body, or by nothing.
     static let gossipBodyProtocol = "/atoll/gossip-body/1.0.0"
 
-    /// The topic of a swarm.
-    static func topic(of swarm: Digest) throws -> Topic {
-        guard let topic = Topic("atoll/\(swarm)/1") else { throw TopicProblem() }
+    /// The topic of a branch's rounds; that of the first branch is also where a swarm's members look for each other.
+    static func topic(of swarm: Digest, branch: Branch? = nil) throws -> Topic {
+        try topic("atoll/\(swarm)/1\(branch.map { "/\($0.id)" } ?? "")")
+    }
+
+    /// The topic for what concerns members of all branches.
+    static func membersTopic(of swarm: Digest) throws -> Topic { try topic("atoll/\(swarm)/members/1") }
+
+    private static func topic(_ text: String) throws -> Topic {
+        guard let topic = Topic(text) else { throw TopicProblem() }
         return topic
     }
 
-    /// A digest in hexadecimal is always a topic.
+    /// A digest in hexadecimal, with a branch's id, is always a topic.
     private struct TopicProblem: Error {}
 
     /// A number above all that an earlier start used.
@@ -93,7 +100,7 @@ extension NodeDaemon {
         return UInt64(max(0, now.tv_sec)) &* 1_000_000_000 &+ UInt64(max(0, now.tv_nsec))
     }
 
-    func publish(_ message: [UInt8]) async {
+    func publish(_ message: [UInt8], to topic: Topic) async {
         let envelope = GossipEnvelope(for: message)
         if case .announcement(let digest, _) = envelope { await bodies.keep(message, as: digest) }
         do { _ = try await host.publish(envelope.encoded, to: topic) } catch {
@@ -103,7 +110,9 @@ extension NodeDaemon {
 
     /// Takes a gossip message: judged, handled, and only then passed on.
     func received(_ delivery: Gossipsub.Delivery) async {
-        guard delivery.topic == topic else { return await host.judge(delivery.id, .ignore) }
+        guard delivery.topic == topic || delivery.topic == membersTopic else {
+            return await host.judge(delivery.id, .ignore)
+        }
         switch GossipEnvelope(delivery.data) {
         case .message(let message)?: await judge(message, delivery)
         case .announcement(let digest, let byteCount)?:
@@ -124,7 +133,7 @@ extension NodeDaemon {
             ask: { await Self.body(digest, byteCount: byteCount, of: $0, over: host) },
             wait: { await host.wait(Self.bodyPatience) })
         // The author has it, and whoever is in the mesh gets it now. Each message begins with another of them.
-        let (followers, mesh) = await host.gossipPeers(of: topic)
+        let (followers, mesh) = await host.gossipPeers(of: delivery.topic)
         let near = mesh + followers.filter { !mesh.contains($0) }
         let shift = near.isEmpty ? 0 : Int(digest.bytes[0]) % near.count
         var others = near.dropFirst(shift) + near.prefix(shift)

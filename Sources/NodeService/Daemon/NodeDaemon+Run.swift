@@ -160,7 +160,7 @@ extension NodeDaemon {
         let traffic = await host.traffic()
         let peers = await host.peers()
         let now = MonotonicClock().now
-        return NodeReport(
+        var report = NodeReport(
             swarmName: setup.charter.name, swarmID: setup.swarmID.description,
             peerID: setup.identity.peerID.description, phase: status.phase.name,
             addresses: listenAddresses.map { "\($0.encapsulating(p2p: setup.identity.peerID))" },
@@ -184,6 +184,8 @@ extension NodeDaemon {
                     roundTripMilliseconds: peer.roundTripTime.map { $0.inSeconds * 1000 },
                     bytesSent: peer.traffic.bytesSent, bytesReceived: peer.traffic.bytesReceived)
             })
+        report.branch = core.branchID
+        return report
     }
 }
 

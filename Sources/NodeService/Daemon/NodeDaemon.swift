@@ -39,6 +39,8 @@ package actor NodeDaemon {
     var diskProblem: String? { recordProblem ?? stateProblem }
     /// Gossip of the swarm.
     let topic: Topic
+    /// Gossip of all branches' members.
+    let membersTopic: Topic
     let bodies: GossipBodies
     var bodyFaults = BodyFaults()
     /// Where to look for the swarm first.
@@ -53,6 +55,8 @@ package actor NodeDaemon {
     private let workshop: SwarmWorkshop
     private let runLog: RunLog
     private let downloads: BlobDownloads
+    let library: ExpertLibrary
+    let desk: BranchDesk
 
     // One queue per helper keeps its work in the order in which the core asked for it. None is bounded here: what can
     // be in flight is bounded by the core's limits.
@@ -68,21 +72,10 @@ package actor NodeDaemon {
     /// Ticks at which the core is told the round trips of its members.
     let roundTrips = Queue<Void>()
 
-    /// An ordered queue with one consumer.
-    struct Queue<Element: Sendable>: Sendable {
-        let stream: AsyncStream<Element>
-        let continuation: AsyncStream<Element>.Continuation
-
-        init() { (stream, continuation) = AsyncStream.makeStream() }
-
-        func add(_ element: Element) { continuation.yield(element) }
-        func finish() { continuation.finish() }
-    }
-
     private enum NetworkCommand: Sendable {
         case send(PeerID, [UInt8])
         case sendLink(PeerID, [UInt8])
-        case publish([UInt8])
+        case publish([UInt8], to: Topic)
         case admitToGossip(PeerID)
         case dial(PeerID, [Multiaddr])
         case disconnect(PeerID, String)
@@ -92,6 +85,8 @@ package actor NodeDaemon {
 
     private enum DownloadCommand: Sendable {
         case fetch(BlobReference, from: [PeerID])
+        /// Files of an expert that this node helps to keep.
+        case keep(Expert, from: [PeerID])
         case connected(PeerID)
         case disconnected(PeerID)
     }
@@ -124,7 +119,8 @@ package actor NodeDaemon {
         self.bodies = bodies
         bootstrap = way.bootstrap
         self.invited = invited
-        topic = try Self.topic(of: setup.swarmID)
+        topic = try Self.topic(of: setup.swarmID, branch: setup.branch)
+        membersTopic = try Self.membersTopic(of: setup.swarmID)
         self.setup = setup
         self.host = host
         self.autonat = autonat
@@ -143,6 +139,8 @@ package actor NodeDaemon {
         self.downloadEvents = downloadEvents
         downloads = BlobDownloads(
             folder: setup.blobs, ask: BlobDownloads.asking(host), report: { downloadEvents.add($0) })
+        library = ExpertLibrary(folder: setup.library, host: host)
+        desk = BranchDesk(setup: setup)
         alarms = AlarmThread { inputs.add(.timerFired($0)) }
         runLog = try RunLog(path: setup.folder.runLogPath)
         workshop = SwarmWorkshop(
@@ -175,10 +173,11 @@ package actor NodeDaemon {
             group.addTask { await self.pumpDownloadCommands() }
             group.addTask { await self.pumpDownloadEvents() }
             group.addTask { await self.downloads.run() }
+            group.addTask { await self.library.run() }
             group.addTask { await self.setup.server.run() }
             log("started", ["incarnation": .integer(Int64(clamping: setup.incarnation))])
             handle(.started)
-            if !waitsForSwarm { training.resume() }
+            if !waitsForSwarm, !core.isBranchClosed { training.resume() }
             group.addTask { await self.measureRoundTrips() }
             for await _ in stopRequests.stream { break }
             roundTrips.finish()
@@ -210,6 +209,7 @@ package actor NodeDaemon {
         downloadCommands.finish()
         downloadEvents.finish()
         await downloads.stop()
+        await library.stop()
         setup.server.stop()
         await savePeers()
         await host.stop()
@@ -283,7 +283,7 @@ extension NodeDaemon {
             switch command {
             case .send(let peer, let message): await host.send(message, to: peer, on: Self.swarmProtocol)
             case .sendLink(let peer, let message): await host.send(message, to: peer, on: Self.linkProtocol)
-            case .publish(let message): await publish(message)
+            case .publish(let message, let topic): await publish(message, to: topic)
             case .admitToGossip(let peer): await host.admitToGossip(peer)
             case .dial(let peer, let addresses):
                 await host.dial(peer, at: addresses, mayBeLocal: invited.contains(peer))
@@ -298,8 +298,13 @@ extension NodeDaemon {
         for await command in downloadCommands.stream {
             switch command {
             case .fetch(let blob, let peers): await downloads.fetch(blob, from: peers)
-            case .connected(let peer): await downloads.connected(peer)
-            case .disconnected(let peer): await downloads.disconnected(peer)
+            case .keep(let expert, let peers): _ = await library.fetch(expert.record.files.map(\.blob), from: peers)
+            case .connected(let peer):
+                await downloads.connected(peer)
+                await library.connected(peer)
+            case .disconnected(let peer):
+                await downloads.disconnected(peer)
+                await library.disconnected(peer)
             }
         }
     }
@@ -330,13 +335,13 @@ extension NodeDaemon {
                 switch command {
                 case .persist(let record, let token):
                     do {
-                        try await setup.journal.append([record])
+                        try await (record.isOfRounds ? setup.journal : setup.members).append([record])
                         handle(.persisted(token))
                     } catch {
                         handle(.persistFailed(token, reason: "\(error)"))
                     }
                 case .pruneSlots(let fragment, let round): try await setup.journal.pruneSlots(fragment, through: round)
-                case .forgetAdmission(let key): try await setup.journal.forgetAdmission(key)
+                case .forgetAdmission(let key): try await setup.members.forgetAdmission(key)
                 case .dropBlob(let digest, let moment): await setup.disk.drop(digest, askedAt: moment)
                 case .keepBlobs(let digests): await setup.disk.keepOnly(digests)
                 case .saveState(let sections, let progress, let bases):
@@ -426,7 +431,8 @@ extension NodeDaemon {
         switch output {
         case .send(let peer, let message): networkCommands.add(.send(peer, message))
         case .sendLink(let peer, let message): networkCommands.add(.sendLink(peer, message))
-        case .publish(let message): networkCommands.add(.publish(message))
+        case .publish(let message): networkCommands.add(.publish(message, to: topic))
+        case .announce(let message): networkCommands.add(.publish(message, to: membersTopic))
         case .dial(let peer, let addresses): networkCommands.add(.dial(peer, addresses))
         case .disconnect(let peer, let reason): networkCommands.add(.disconnect(peer, reason))
         case .fetch(let blob, let peers):
@@ -467,6 +473,9 @@ extension NodeDaemon {
         case .memberDisconnected(let peer):
             members.remove(peer)
             networkCommands.add(.protect(peer, false))
+        case .branchClosed(let expert):
+            downloadCommands.add(.keep(expert, from: holders(of: expert.publisher)))
+        case .otherBranchConnected(let peer, _): networkCommands.add(.admitToGossip(peer))
         case .cannotPersist(let reason): recordProblem = reason
         case .canPersist: recordProblem = nil
         default: break
@@ -477,16 +486,4 @@ extension NodeDaemon {
     }
 
     private func log(_ event: String, _ members: RunLog.Members) { runLog.append(event, members) }
-}
-
-extension JobResult {
-    /// The blobs that a job has written.
-    fileprivate var blobs: [BlobReference] {
-        switch self {
-        case .contributionEncoded(let blobs, _): blobs.compactMap { $0 }
-        case .aggregated(let blob, _, _): [blob]
-        case .snapshotCaptured(let manifest): manifest.tiles
-        case .payloadChecked, .outerStepped, .adopted, .discarded, .snapshotInstalled, .failed: []
-        }
-    }
 }

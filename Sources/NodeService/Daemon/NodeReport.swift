@@ -1,4 +1,5 @@
 package import JSONText
+import Swarm
 
 /// What a running node says of itself: the answer of `node status`, one line of `node status --follow`.
 package struct NodeReport: Equatable, Sendable {
@@ -74,6 +75,8 @@ package struct NodeReport: Equatable, Sendable {
     package var diskProblem: String?
     /// Why no member lets this node in, with the cure; nil once one does.
     package var refusal: String?
+    /// The id of the branch that the node trains.
+    package var branch = Branch.main
     /// The fragments' heads, in order.
     package var fragments: [Fragment]
     /// The connected peers.
@@ -83,6 +86,7 @@ package struct NodeReport: Equatable, Sendable {
     package var json: JSONValue {
         [
             "swarm_name": .text(swarmName), "swarm_id": .text(swarmID), "peer_id": .text(peerID), "phase": .text(phase),
+            "branch": .text(branch),
             "addresses": .array(addresses.map(JSONValue.text)), "steps": .integer(Int64(clamping: steps)),
             "tokens": .integer(Int64(clamping: tokens)), "loss": loss.map(JSONValue.number) ?? .null,
             "tokens_per_second": .number(tokensPerSecond), "utilisation": .number(utilisation),
@@ -134,6 +138,7 @@ package struct NodeReport: Equatable, Sendable {
         roundsFollowed = count("rounds_followed") ?? 0
         diskProblem = text("disk_problem")
         refusal = text("refusal")
+        branch = text("branch") ?? Branch.main
         self.fragments = fragments.compactMap { value in
             guard let entry = value.object, let round = entry["round"]?.integer, let head = entry["head"]?.string,
                 let closed = entry["closed"]?.bool
@@ -187,7 +192,8 @@ package struct NodeReport: Equatable, Sendable {
         let share = tokenBudget > 0 ? Double(committedTokens) / Double(tokenBudget) * 100 : 0
         let loss = loss.map { Self.decimal($0, places: 3) } ?? "-"
         let rounds = fragments.map { String($0.round) }.joined(separator: "/")
-        return "\(phase)  step \(steps)  loss \(loss)  \(Int(tokensPerSecond)) tokens/s  "
+        return
+            "\(branch == Branch.main ? "" : "\(branch)  ")\(phase)  step \(steps)  loss \(loss)  \(Int(tokensPerSecond)) tokens/s  "
             + "committed \(Self.decimal(share, places: 1)) %  rounds \(rounds)  peers \(peers.count)  "
             + "sent \(Self.bytes(bytesSent))  received \(Self.bytes(bytesReceived))"
             + (diskProblem == nil ? "" : "  DISK PROBLEM")

@@ -18,6 +18,8 @@ struct NodeSetup: Sendable {
     let sealedCharter: [UInt8]
     let networkKey: NetworkKey?
     let folder: SwarmFolder
+    /// What the node trains; nil: the branch that the swarm started with.
+    let branch: Branch?
     let layout: FragmentLayout
     let encoding: PayloadEncoding
     let residuals: FragmentResiduals
@@ -29,8 +31,14 @@ struct NodeSetup: Sendable {
     let incarnation: UInt64
     /// Whether the node has nothing of its own to train on yet: it neither founded the swarm nor trained for it before.
     let startsFromOthers: Bool
+    /// Peers, and records of members, branches and experts; for the first branch its rounds too.
+    let members: SwarmJournal
     let journal: SwarmJournal
     let blobs: BlobFolder
+    /// Files of experts and starts of branches.
+    let library: BlobFolder
+    /// What the owner's text is called.
+    let domains: [String]
     let disk: SwarmDisk
     /// Serves the blobs, and the charter.
     let server: BlobServer
@@ -43,7 +51,9 @@ struct NodeSetup: Sendable {
         self.home = home
         identity = try home.loadOrCreateIdentity()
         swarmID = record.id
-        charter = record.charter
+        charter = record.branch.map { $0.charter(of: record.charter) } ?? record.charter
+        branch = record.branch
+        domains = configuration.domains.map(\.name)
         sealedCharter = record.sealedCharter
         networkKey = try home.loadNetworkKey(configuration)
         folder = record.folder
@@ -59,18 +69,23 @@ struct NodeSetup: Sendable {
         blobs = try BlobFolder(opening: folder.blobsPath)
         try folder.heads(layout: layout).create()
         let storageThread = ThreadExecutor()
-        journal = try SwarmJournal(path: folder.journalPath, executor: storageThread)
+        library = try BlobFolder(opening: folder.libraryPath)
+        members = try SwarmJournal(path: folder.membersPath, executor: storageThread)
+        journal =
+            record.branch == nil ? members : try SwarmJournal(path: folder.journalPath, executor: storageThread)
         disk = SwarmDisk(folder: folder, blobs: blobs, executor: storageThread)
         server = BlobServer(
-            folder: blobs, resident: [record.sealedCharter],
+            folders: [blobs, library], resident: [record.sealedCharter],
             caps: FairServing.Caps(
                 bytesPerSecond: configuration.serve.map { Double($0.bytesPerSecond) },
                 bytesPerSecondEach: configuration.servePerPeer.map { Double($0.bytesPerSecond) }))
         let contents = journal.opened
-        incarnation = contents.incarnation
+        let known = members.opened
+        incarnation = known.incarnation
 
         heads = try Self.openHeads(
-            layout, parameterLayout: parameterLayout, charter: charter, folder: folder.heads(layout: layout))
+            layout, parameterLayout: parameterLayout, charter: charter, folder: folder.heads(layout: layout),
+            branch: record.branch, library: library)
         let state = try Self.openState(folder, fragmentCount: layout.fragments.count)
         let saved = state.flatMap { BuiltInTrainer.Saved($0.sections, parameterCount: parameterLayout.count) }
         if state != nil, saved == nil {
@@ -88,15 +103,17 @@ struct NodeSetup: Sendable {
         self.late = late
         let progress = state?.progress ?? TrainingProgress(steps: 0, tokens: 0)
         let recoveredHeads = try Self.recover(heads, folder: folder)
-        recovered = NodeCore.Recovered(
+        var recovered = NodeCore.Recovered(
             slots: contents.slots.map(\.message),
             finals: layout.fragments.map { contents.finals[$0.index] ?? [] },
             heads: recoveredHeads,
             liveBases: layout.fragments.map { state?.bases[$0.index.value] }, progress: progress,
-            peers: contents.peers.sorted { $0.key < $1.key }.map { PeerAddresses(peer: $0.key, addresses: $0.value) },
-            admissions: contents.admissions.sorted { $0.key < $1.key }.map(\.value))
+            peers: known.peers.sorted { $0.key < $1.key }.map { PeerAddresses(peer: $0.key, addresses: $0.value) },
+            admissions: known.admissions.sorted { $0.key < $1.key }.map(\.value))
+        recovered.records = known.records.sorted { $0.key < $1.key }.map(\.value)
+        self.recovered = recovered
         trainerBases = state?.bases ?? heads.map(\.digest)
-        startsFromOthers = state == nil && charter.founder != identity.peerID
+        startsFromOthers = state == nil && (record.branch?.maker ?? charter.founder) != identity.peerID
 
         let seed = Self.cursorSeed(identity.peerID, incarnation: incarnation)
         let materials = BuiltInTrainer.Materials(
@@ -115,7 +132,7 @@ struct NodeSetup: Sendable {
 
     /// What the core is told at its start.
     func coreConfiguration(listenAddresses: [Multiaddr], way: SwarmRegistry.Way) -> NodeCore.Configuration {
-        NodeCore.Configuration(
+        var configuration = NodeCore.Configuration(
             identity: identity, charter: charter, swarmID: swarmID, incarnation: incarnation,
             listenAddresses: listenAddresses, bootstrap: way.bootstrap,
             fragments: layout.fragments.map { fragment in
@@ -126,6 +143,11 @@ struct NodeSetup: Sendable {
             },
             rateLimits: rateLimits, seed: UInt64(identity.peerID.publicKey[0]) << 56 ^ incarnation,
             credential: way.credential)
+        if let branch {
+            configuration.branch = branch.id
+            configuration.branchMaker = branch.maker
+        }
+        return configuration
     }
 
     /// Seeds a node's sequence of windows: two nodes never draw the same one, nor two starts of a node, unless the second
@@ -161,11 +183,17 @@ struct NodeSetup: Sendable {
     }
 
     private static func openHeads(
-        _ layout: FragmentLayout, parameterLayout: ParameterLayout, charter: Charter, folder: HeadFolder
+        _ layout: FragmentLayout, parameterLayout: ParameterLayout, charter: Charter, folder: HeadFolder,
+        branch: Branch?, library: BlobFolder
     ) throws -> [FragmentHead] {
         var genesis: FloatBuffer?
         return try layout.fragments.map { fragment in
             if let head = try folder.load(fragment) { return head }
+            if let branch {
+                let head = try BranchStart.head(of: branch, fragment, charter: charter, library: library)
+                try folder.persist(head, of: fragment.index)
+                return head
+            }
             let parameters = genesis ?? parameterLayout.initialParameters(seed: charter.seed)
             genesis = parameters
             let head = FragmentHead(

@@ -160,11 +160,18 @@ struct LabGridFile {
         }
         if let objective { rounds.objective = objective }
         let result = try mapping.choice("result_codec", CodecName.expectation, CodecName.codec)
-        let ownerFeedback = try mapping.flag("owner_feedback")
+        let ownerFeedback = try mapping.choice("owner_feedback", "true, false or a number from 0 to 1") {
+            text -> Float? in
+            switch text {
+            case "true": 1
+            case "false": 0
+            default: Float(text).flatMap { (0...1).contains($0) ? $0 : nil }
+            }
+        }
         let gathers = try mapping.choice("exchange", "gather or scatter") { ["gather": true, "scatter": false][$0] }
         switch rounds.exchange {
         case .gather where gathers != false: break
-        case .gather: rounds.exchange = .scatter(result: result ?? rounds.codec, ownerFeedback: ownerFeedback ?? false)
+        case .gather: rounds.exchange = .scatter(result: result ?? rounds.codec, ownerFeedback: ownerFeedback ?? 0)
         case .scatter where gathers == true: rounds.exchange = .gather
         case .scatter(let codec, let feedsBack):
             rounds.exchange = .scatter(result: result ?? codec, ownerFeedback: ownerFeedback ?? feedsBack)
@@ -195,7 +202,7 @@ extension LabSettings.Rounds {
             rounds.fragments = .stridedThrees
             rounds.overlap = .steps(2, alpha: 0.25)
             rounds.codec = .e3m0
-            rounds.exchange = .scatter(result: .e3m0, ownerFeedback: false)
+            rounds.exchange = .scatter(result: .e3m0, ownerFeedback: 0)
         case "sparse":
             rounds.rule = OuterRule(learningRate: 1, momentum: 0)
             rounds.feedback = 0.95

@@ -1,3 +1,4 @@
+import Experts
 import LanguageModel
 import Numerics
 import PeerNet
@@ -7,8 +8,10 @@ import Tokenizing
 package struct LocalGeneration: Sendable {
     /// What the command line asks for.
     package struct Request: Sendable {
-        /// The checkpoint folder.
-        package var model: String
+        /// The checkpoint folders: one model, or the experts of an ensemble.
+        package var models: [String]
+        /// How experts are mixed; nil for one model.
+        package var mixing: EnsembleFlags?
         /// The texts to continue.
         package var prompts: [String] = []
         /// A file with more of them.
@@ -35,7 +38,13 @@ package struct LocalGeneration: Sendable {
         package var threads: Int?
 
         /// Asks for one text from nothing.
-        package init(model: String) { self.model = model }
+        package init(model: String) { models = [model] }
+
+        /// Asks an ensemble for one text from nothing.
+        package init(experts: [String], mixing: EnsembleFlags) {
+            models = experts
+            self.mixing = mixing
+        }
 
         fileprivate var sampling: SamplingSettings {
             SamplingSettings(
@@ -48,15 +57,56 @@ package struct LocalGeneration: Sendable {
     private static let batchSize = 64
 
     private let request: Request
-    private let model: LoadedModel
+    private let source: Source
+    private let tokenizer: Tokenizer
     private let ends: Set<Int32>
-    private let pool: WorkerPool
+
+    /// What texts are drawn from.
+    private enum Source {
+        case model(LoadedModel, pool: WorkerPool)
+        case ensemble([ExpertSet.Loaded], prior: [Double], rule: MixtureRule, threads: Int)
+    }
 
     private init(_ request: Request, threads: Int) throws(UserError) {
         self.request = request
-        model = try LoadedModel(request.model)
-        ends = try EndTokens.read(request.model)
-        pool = WorkerPool(threadCount: threads)
+        if let mixing = request.mixing {
+            (source, tokenizer) = try Self.ensemble(request.models, mixing, threads: threads)
+        } else {
+            let model = try LoadedModel(request.models[0])
+            (source, tokenizer) = (.model(model, pool: WorkerPool(threadCount: threads)), model.tokenizer)
+        }
+        ends = try EndTokens.read(request.models[0])
+    }
+
+    private static func ensemble(
+        _ paths: [String], _ flags: EnsembleFlags, threads: Int
+    ) throws(UserError) -> (Source, Tokenizer) {
+        let flags = try flags.checked(expertCount: paths.count, learns: false)
+        do {
+            let experts = try ExpertSet(paths)
+            var prior = DomainPrior(uniform: experts.count)
+            if case .fixed(let shares) = flags.prior { prior = shares }
+            // Who takes no part is not even read.
+            let shares = prior.top(flags.topExperts)
+            return (
+                .ensemble(
+                    try experts.load(shares), prior: shares.filter { $0 > 0 }, rule: flags.rule, threads: threads),
+                experts.tokenizer
+            )
+        } catch { throw UserError(ensemble: error) }
+    }
+
+    private func generator(sequences: Int, firstStream: UInt64) -> any TextGenerator {
+        switch source {
+        case .model(let model, let pool):
+            Generator(
+                layout: model.layout, parameters: model.parameters, sequences: sequences, seed: request.seed,
+                firstStream: firstStream, pool: pool)
+        case .ensemble(let experts, let prior, let rule, let threads):
+            EnsembleGenerator(
+                experts, prior: prior, rule: rule, sequences: sequences, seed: request.seed, firstStream: firstStream,
+                threads: threads)
+        }
     }
 
     /// Generates; with a single prompt `emit` takes its bytes and then those of the text as they come, in whole
@@ -99,7 +149,7 @@ package struct LocalGeneration: Sendable {
 
     private func prompt(_ text: String) -> Prompt {
         // Generation needs a token to start from; a line end is the least that a text can begin with.
-        Prompt(text: text, tokens: model.tokenizer.encode(text.isEmpty ? "\n" : text))
+        Prompt(text: text, tokens: tokenizer.encode(text.isEmpty ? "\n" : text))
     }
 
     private func prompt(_ tokens: [Int32]) -> Prompt {
@@ -107,7 +157,7 @@ package struct LocalGeneration: Sendable {
     }
 
     /// Ids that the model has and the tokenizer has not stand for nothing.
-    private func bytes(of token: Int32) -> [UInt8] { model.tokenizer.decode([token]) ?? [] }
+    private func bytes(of token: Int32) -> [UInt8] { tokenizer.decode([token]) ?? [] }
 
     // MARK: Generation
 
@@ -135,9 +185,7 @@ package struct LocalGeneration: Sendable {
         _ prompts: [Prompt], firstStream: UInt64, into report: inout Report,
         emit: ([UInt8]) throws(UserError) -> Void
     ) throws(UserError) {
-        let generator = Generator(
-            layout: model.layout, parameters: model.parameters, sequences: prompts.count, seed: request.seed,
-            firstStream: firstStream, pool: pool)
+        let generator = generator(sequences: prompts.count, firstStream: firstStream)
         let stops = request.stops.map { Array($0.utf8) }
         var drafts = prompts.map { _ in Draft(text: GeneratedText(stops: stops)) }
         let clock = ContinuousClock()

@@ -6,24 +6,44 @@ import OuterSync
 struct SwarmFolder: Sendable {
     /// The folder's path.
     let path: String
+    /// Where rounds, heads and the local snapshot of one branch are: the folder itself for the first one.
+    let branchPath: String
 
     /// Names the folder; nothing is created.
-    init(path: String) { self.path = path }
+    ///
+    /// - Parameter branch: the id of a branch; nil: the one that the swarm started with.
+    init(path: String, branch: String? = nil) {
+        self.path = path
+        branchPath = branch.map { "\(path)/branches/\($0)" } ?? path
+    }
+
+    /// The folder for another branch.
+    func of(branch: String?) -> SwarmFolder { SwarmFolder(path: path, branch: branch) }
 
     /// The signed charter, byte for byte.
     var charterPath: String { "\(path)/charter" }
     /// The invite by which this node came; absent on the founder's.
     var invitePath: String { "\(path)/invite" }
-    /// Slots, final commits and peers.
-    var journalPath: String { "\(path)/journal" }
+    /// Peers, records of who may take part, of branches and of experts; slots and final commits of the first branch.
+    var membersPath: String { "\(path)/journal" }
+    /// Slots and final commits of the branch.
+    var journalPath: String { "\(branchPath)/journal" }
+    /// The signed record of the branch; absent for the first one.
+    var branchRecordPath: String { "\(branchPath)/record" }
+    /// The id of the branch that the node trains; absent for the first one.
+    var activeBranchPath: String { "\(path)/branch" }
+    /// The files of experts and the starts of branches, content-addressed.
+    var libraryPath: String { "\(path)/library" }
+    /// Where checkpoints are written before they become blobs.
+    var scratchPath: String { "\(path)/scratch" }
     /// Where peers were reached before.
     var peersPath: String { "\(path)/peers" }
     /// The local snapshot: live values, optimizer state, cursor, progress.
-    var statePath: String { "\(path)/state" }
+    var statePath: String { "\(branchPath)/state" }
     /// One line of JSON per event.
-    var runLogPath: String { "\(path)/run.jsonl" }
+    var runLogPath: String { "\(branchPath)/run.jsonl" }
     /// The content-addressed payloads and snapshot tiles.
-    var blobsPath: String { "\(path)/blobs" }
+    var blobsPath: String { "\(branchPath)/blobs" }
 
     /// Runs `body`; a damaged file of this folder becomes an error that says how the node gets on without it.
     func explainingDamage<Value>(_ body: () throws -> Value) throws -> Value {
@@ -37,10 +57,10 @@ struct SwarmFolder: Sendable {
     }
 
     /// The current heads.
-    func heads(layout: FragmentLayout) -> HeadFolder { HeadFolder(path: "\(path)/heads", layout: layout) }
+    func heads(layout: FragmentLayout) -> HeadFolder { HeadFolder(path: "\(branchPath)/heads", layout: layout) }
 }
 
-/// The current head of every fragment, one file each.
+/// The current head of every fragment, one file each, and beside it what this node's results have left over.
 struct HeadFolder: HeadStore, Sendable {
     /// The folder's path.
     let path: String
@@ -61,6 +81,20 @@ struct HeadFolder: HeadStore, Sendable {
         } catch {
             throw StorageFailure(reason: error.description)
         }
+    }
+
+    private func feedbackFile(_ fragment: FragmentIndex) -> String { "\(file(fragment)).feedback" }
+
+    func persist(feedback: [UInt8], of fragment: FragmentIndex) throws(StorageFailure) {
+        do throws(FileError) { try DurableFile.write(feedback, to: feedbackFile(fragment)) } catch {
+            throw StorageFailure(reason: error.description)
+        }
+    }
+
+    /// A file that cannot be read is as good as none: the owner's feedback then begins from nothing, as it says.
+    func feedback(of fragment: FragmentIndex, byteCountMax: Int) -> [UInt8]? {
+        guard access(feedbackFile(fragment), F_OK) == 0 else { return nil }
+        return try? DurableFile.read(feedbackFile(fragment), byteCountMax: byteCountMax)
     }
 
     /// The stored head; nil if none was stored yet. A damaged file is an error.

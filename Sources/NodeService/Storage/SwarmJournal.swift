@@ -4,7 +4,8 @@ import OuterSync
 import PeerNet
 import Swarm
 
-/// The durable records of one node in one swarm: its journal file, on a thread of its own because fsync blocks.
+/// The durable records of one node in one swarm, or of its rounds in one branch: a journal file, on a thread of its own
+/// because fsync blocks.
 actor SwarmJournal {
     /// What a journal held when it was opened.
     struct Contents: Sendable {
@@ -16,6 +17,8 @@ actor SwarmJournal {
         var peers: [PeerID: [Multiaddr]] = [:]
         /// Records of who may take part, by their keys.
         var admissions: [Digest: [UInt8]] = [:]
+        /// Records of branches and experts, by their keys.
+        var records: [Digest: [UInt8]] = [:]
         /// Starts counted so far.
         var incarnation: UInt64 = 0
     }
@@ -35,6 +38,7 @@ actor SwarmJournal {
         case incarnation = 5
         case admission = 6
         case forgottenAdmission = 7
+        case record = 8
     }
 
     private let executor: ThreadExecutor
@@ -100,6 +104,7 @@ actor SwarmJournal {
                     + address.bytes
             }
         case .admission(let key, let bytes): [Kind.admission.rawValue] + key.bytes + bytes
+        case .record(let key, let bytes): [Kind.record.rawValue] + key.bytes + bytes
         }
     }
 
@@ -115,6 +120,9 @@ actor SwarmJournal {
         }
         for (key, bytes) in contents.admissions.sorted(by: { $0.key < $1.key }) {
             records.append(encode(.admission(key, bytes)))
+        }
+        for (key, bytes) in contents.records.sorted(by: { $0.key < $1.key }) {
+            records.append(encode(.record(key, bytes)))
         }
         records.append(
             [Kind.incarnation.rawValue] + withUnsafeBytes(of: contents.incarnation.littleEndian) { Array($0) })
@@ -166,6 +174,9 @@ actor SwarmJournal {
         case .forgottenAdmission:
             guard let key = Digest(bytes: record[1...]) else { return false }
             contents.admissions[key] = nil
+        case .record:
+            guard record.count > 33, let key = Digest(bytes: record[1..<33]) else { return false }
+            contents.records[key] = Array(record[33...])
         }
         return true
     }

@@ -70,6 +70,7 @@ package struct LinksPlan: Sendable {
         specification.innerStepsPerRound = innerSteps
         specification.encoding.feedback = 1
         specification.encoding.ladder = swarm.negotiates ? SwarmSpecification.coarserCodecs : []
+        specification.encoding.ownerFeedback = swarm.negotiates ? 1 : 0
         return specification
     }
 }

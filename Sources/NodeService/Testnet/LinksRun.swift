@@ -29,6 +29,8 @@ package struct LinksRun: Sendable {
         var received: [UInt64] = []
         /// Contributors per round, mean.
         var contributors = 0.0
+        /// Mean seconds until a fragment has a round that every node contributes to; nil where it had none.
+        var wholeRoundSeconds: Double?
         /// Mean bytes of a round's payloads.
         var payloadBytes = 0.0
         var rounds = 0
@@ -42,7 +44,9 @@ package struct LinksRun: Sendable {
                 "step_share": .array(stepShare.map(JSONValue.number)), "step_seconds": .number(stepSeconds),
                 "sent": .array(sent.map { .integer(Int64(clamping: $0)) }),
                 "received": .array(received.map { .integer(Int64(clamping: $0)) }),
-                "contributors": .number(contributors), "payload_bytes": .number(payloadBytes),
+                "contributors": .number(contributors),
+                "whole_round_seconds": wholeRoundSeconds.map(JSONValue.number) ?? .null,
+                "payload_bytes": .number(payloadBytes),
                 "rounds": .integer(Int64(rounds)), "links": .array(links.map(\.json)),
             ]
         }
@@ -250,6 +254,11 @@ package struct LinksRun: Sendable {
                 return values.reduce(0, +) / Double(max(1, values.count))
             }
             outcome.rounds = finals.count
+            let whole = finals.filter { $0.members["contributors"]?.integer == nodes.count }
+            let fragments = Set(finals.compactMap { $0.members["fragment"]?.integer }).count
+            outcome.wholeRoundSeconds =
+                whole.isEmpty
+                ? nil : (interval.upperBound - interval.lowerBound) * Double(fragments) / Double(whole.count)
             outcome.roundSeconds = gaps.reduce(0, +) / Double(max(1, gaps.count))
             outcome.contributors = mean("contributors")
             outcome.payloadBytes = mean("payload_bytes")
@@ -289,6 +298,9 @@ package struct LinksRun: Sendable {
         show(
             "contributors of 4                      mixed \(text(mixed.contributors, 2))  all-fast "
                 + "\(text(fast.contributors, 2))  off \(text(off.contributors, 2))")
+        func whole(_ outcome: Outcome) -> String { outcome.wholeRoundSeconds.map { text($0, 2) + " s" } ?? "never" }
+        show(
+            "a round with all four every            mixed \(whole(mixed))  all-fast \(whole(fast))  off \(whole(off))")
         show(
             "fast nodes' time inside steps, mixed   "
                 + mixed.stepShare.dropLast().map { text($0, 3) }.joined(separator: "  "))

@@ -21,7 +21,7 @@ package enum CharterError: Error, Hashable, Sendable, CustomStringConvertible {
         switch self {
         case .tooLarge: "the charter has more than \(Limits.charterBytesMax) bytes"
         case .malformed: "these bytes are not a charter"
-        case .version(let version): "the charter has version \(version); this program knows version 1"
+        case .version(let version): "the charter has version \(version); this program knows version \(Charter.version)"
         case .signature: "the founder's signature of the charter does not match"
         case .field(let reason): "the charter is out of range: \(reason)"
         }
@@ -29,8 +29,8 @@ package enum CharterError: Error, Hashable, Sendable, CustomStringConvertible {
 }
 
 extension Charter {
-    static let version: UInt32 = 1
-    private static let statement = Array("atoll charter 1\0".utf8)
+    static let version: UInt32 = 2
+    private static let statement = Array("atoll charter 2\0".utf8)
 
     /// The swarm id of a charter's signed bytes.
     package static func swarmID(ofSealed bytes: [UInt8]) -> Digest { Digest(hashing: bytes) }
@@ -106,6 +106,7 @@ extension Charter {
         message.feedback = encoding.feedback
         message.residualStaysLive = encoding.residualStaysLive
         message.ladder = encoding.ladder.map(Self.message)
+        message.ownerFeedback = encoding.ownerFeedback
         message.tokenBudget = tokenBudget
         message.weightCap = weightCap
         message.weighting = UInt32(weighting.rawValue)
@@ -144,6 +145,9 @@ extension Charter {
             throw .field("unknown codec")
         }
         guard wire.feedback >= 0, wire.feedback <= 1 else { throw .field("feedback must be in [0, 1]") }
+        guard wire.ownerFeedback >= 0, wire.ownerFeedback <= 1 else {
+            throw .field("owner feedback must be in [0, 1]")
+        }
         guard wire.ladder.count <= Limits.ladderMax else { throw .field("the ladder has too many codecs") }
         let ladder = wire.ladder.compactMap { Self.codec($0) }
         guard ladder.count == wire.ladder.count else { throw .field("unknown codec in the ladder") }
@@ -174,7 +178,7 @@ extension Charter {
             blendAlpha: wire.blendAlpha,
             encoding: PayloadEncoding(
                 contribution: contribution, result: result, feedback: wire.feedback,
-                residualStaysLive: wire.residualStaysLive, ladder: ladder),
+                residualStaysLive: wire.residualStaysLive, ladder: ladder, ownerFeedback: wire.ownerFeedback),
             tokenBudget: wire.tokenBudget, weightCap: wire.weightCap, admission: admission, aggregation: aggregation,
             heldOut: heldOut)
         gatherMembersMax = Int(wire.gatherMembersMax)

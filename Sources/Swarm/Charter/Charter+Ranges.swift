@@ -20,6 +20,10 @@ extension Charter {
         for codec in [encoding.contribution, encoding.result] + encoding.ladder
         where Codec(family: codec.family, level: codec.level) != codec { throw .field("a codec has no such level") }
         try Self.check("feedback", encoding.feedback, 0...1)
+        try Self.check("owner feedback", encoding.ownerFeedback, 0...1)
+        guard encoding.ownerFeedback == 0 || encoding.result != .float32 || !encoding.ladder.isEmpty else {
+            throw .field("owner feedback needs a result codec that leaves something over: not float32")
+        }
         guard !encoding.residualStaysLive || encoding.feedback > 0 else {
             throw .field("without error feedback there is no residual that could stay live")
         }

@@ -98,7 +98,7 @@ extension NodeCore {
             let tokens = state.ledger.tokens(after: RoundIndex(offer.round.value - 1))
         else { return askForSnapshot(fragment) }
         let manifest = SnapshotManifest(
-            scalars: value.scalars(tokensBefore: tokens), drift: offer.drift, tiles: offer.tiles)
+            scalars: value.scalars(tokensBefore: tokens, shape: state.shape), drift: offer.drift, tiles: offer.tiles)
         guard offer.tiles.count == state.shape.tileCount,
             offer.tiles.allSatisfy({ $0.byteCount <= state.shape.snapshotTileBytesMax }), manifest.headDigest == head
         else {

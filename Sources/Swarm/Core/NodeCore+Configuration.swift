@@ -26,6 +26,10 @@ package struct FragmentShape: Hashable, Sendable {
     package var snapshotTileBytesMax: Int
     /// The charter's; the core sets it.
     var gatherMembersMax = 0
+    /// Whether the charter has owners keep what encoding leaves over; the core sets it.
+    var keepsFeedback = false
+    /// The most tokens that a commit counts of one contribution; the core sets it.
+    var countedTokensMax = Limits.shareMax
     /// Per result codec of the charter, the finest first, what a result for all tiles takes; empty where it has but one.
     package var resultBytes: [Int]
 
@@ -65,6 +69,13 @@ extension NodeCore {
         package var credential: Credential?
         /// The protocol's bounds.
         package var limits: Limits
+        /// The id of the branch that the node trains.
+        package var branch = Branch.main
+        /// Who made that branch; nil: the swarm's founder.
+        package var branchMaker: PeerID?
+
+        /// Who alone decides the first round of the branch.
+        var firstVoter: PeerID { branchMaker ?? charter.founder }
 
         /// Wraps the fields.
         package init(
@@ -119,6 +130,8 @@ extension NodeCore {
         package var peers: [PeerAddresses]
         /// Admission records, the last one of each key.
         package var admissions: [[UInt8]]
+        /// Records of branches and experts.
+        package var records: [[UInt8]] = []
 
         /// Wraps the fields.
         package init(

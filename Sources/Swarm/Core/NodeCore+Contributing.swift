@@ -187,11 +187,15 @@ extension NodeCore {
         compute(
             .aggregate(
                 fragment: fragment, round: round.index, tiles: owner.tiles, contributions: contributions,
-                resultLevel: round.resultLevel, measuredFrom: measuredFrom(round.index, fragment)),
+                resultLevel: round.resultLevel, measuredFrom: measuredFrom(round.index, fragment),
+                feedback: round.tip.feedback[me]?.state),
             fragment, .aggregate(owner.id))
     }
 
-    mutating func aggregated(_ id: AttemptID, blob: BlobReference, members: [Int], refused: [RefusedContribution]) {
+    mutating func aggregated(
+        _ id: AttemptID, blob: BlobReference, members: [Int], refused: [RefusedContribution],
+        feedback: FeedbackDigests?
+    ) {
         shelf.hold(blob, for: .payload(id.fragment, id.round))
         guard relation(id) == .open, let round = fragments[id.fragment.value].round, round.owner?.id == id else {
             return trimPayloads(id.fragment, id.round)
@@ -200,17 +204,23 @@ extension NodeCore {
             let peer = round.members[refusal.member].peer
             event(.contributionRefused(id.fragment, id.round, from: peer, reason: refusal.reason))
         }
-        signResult(id, blob: members.isEmpty ? nil : blob, contributors: members)
+        if feedback != nil, feedback?.before == nil, round.tip.feedback[me] != nil {
+            event(.feedbackLost(id.fragment, id.round))
+        }
+        signResult(id, blob: members.isEmpty ? nil : blob, contributors: members, feedback: feedback)
     }
 
     /// Signs what this node has for its tiles; without a blob nobody needs to wait for it.
-    mutating func signResult(_ id: AttemptID, blob: BlobReference?, contributors: [Int]) {
+    mutating func signResult(
+        _ id: AttemptID, blob: BlobReference?, contributors: [Int], feedback: FeedbackDigests? = nil
+    ) {
         guard relation(id) == .open, let round = fragments[id.fragment.value].round, let roster = round.roster,
             roster.content.id == id, round.owner?.id == id
         else { return }
         fragments[id.fragment.value].round?.owner?.phase = .done
         let result = OwnerResult(
-            id: id, roster: roster.digest, contributors: MemberSet(contributors), blob: blob)
+            id: id, roster: roster.digest, contributors: MemberSet(contributors), blob: blob,
+            feedback: blob == nil ? nil : feedback)
         issue(.result(Signed(result, by: configuration.identity, in: context)), .publish)
     }
 
@@ -231,6 +241,11 @@ extension NodeCore {
         guard result.content.blob?.byteCount ?? 0 <= fragments[id.fragment.value].shape.payloadBytesMax else {
             return violation(peer, signer: result.signer, "a result is too large")
         }
+        guard
+            OwnerHistory.allows(
+                result.content, of: result.signer, after: round.tip,
+                keepsFeedback: fragments[id.fragment.value].shape.keepsFeedback && !exchange.isGather)
+        else { return violation(peer, signer: result.signer, "an owner has changed the history of its feedback") }
         guard round.results[position] == nil else { return }
         fragments[id.fragment.value].round?.results[position] = result
         progressed(id)

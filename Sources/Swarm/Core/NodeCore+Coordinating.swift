@@ -59,7 +59,8 @@ extension NodeCore {
             let commit = accepted.content
             guard accepted.signer == round.rank.coordinator(of: commit.id.attempt),
                 commit.value.base == round.tip.head, commit.value.previousCommit == round.tip.commit,
-                (try? CommitReview.checkSizes(commit.value, shape: state.shape)) != nil
+                (try? CommitReview.checkSizes(commit.value, shape: state.shape)) != nil,
+                (try? OwnerHistory.check(commit.value, after: round.tip, shape: state.shape)) != nil
             else { return violation(peer, signer: join.signer, "a join shows a commit that cannot have been acked") }
         }
         // Late joins teach the deadline too, or it could never grow.
@@ -132,7 +133,9 @@ extension NodeCore {
             }
             // Who copies another's contribution is left out, or every commit with both would be refused.
             guard !payloads.contains(where: { $0.blob.digest == blob.digest }) else { continue }
-            payloads.append(CommitPayload(owner: position, contributors: result.contributors, blob: blob))
+            payloads.append(
+                CommitPayload(
+                    owner: position, contributors: result.contributors, blob: blob, feedback: result.feedback))
         }
         guard openOwners == 0 || proposer.isOverdue else { return }
         if openOwners > 0, payloads.isEmpty, proposer.extensions < Proposer.extensionsMax {

@@ -27,7 +27,9 @@ extension NodeCore {
 
     /// Notices that a round has become due, and begins an attempt if it is this node's turn.
     mutating func checkDue(_ fragment: FragmentIndex) {
-        guard isStarted, !isStopping, let round = fragments[fragment.value].round, round.quorum.contains(me) else {
+        guard isStarted, !isStopping, !hasHeardOfClosure, let round = fragments[fragment.value].round,
+            round.quorum.contains(me)
+        else {
             return
         }
         if round.dueSince == nil {

@@ -29,6 +29,14 @@ extension NodeCore {
         case memberConnected(PeerID)
         /// The last connection to a member is gone.
         case memberDisconnected(PeerID)
+        /// A member of this swarm that trains another branch said hello.
+        case otherBranchConnected(PeerID, branch: String)
+        /// Another member has made a branch.
+        case branchKnown(Branch)
+        /// Another member offers an expert.
+        case expertKnown(Expert)
+        /// The branch of this node was closed: it trains no more.
+        case branchClosed(Expert)
         /// A round is being run with this node among those asked; sent when its snapshot is requested.
         case roundStarted(FragmentIndex, RoundIndex)
         /// This node coordinates an attempt.
@@ -41,6 +49,8 @@ extension NodeCore {
         case firstContribution(FragmentIndex, RoundIndex)
         /// A final commit does not list this node's contribution though it had trained; `inARow` counts.
         case leftOut(FragmentIndex, RoundIndex, inARow: Int)
+        /// What this node's last result left over is lost; its feedback begins from nothing.
+        case feedbackLost(FragmentIndex, RoundIndex)
         /// The live value is behind the head and will be overwritten by it.
         case overwriting(FragmentIndex, RoundIndex, reason: String)
         /// Catching up: the head held and the newest round known.

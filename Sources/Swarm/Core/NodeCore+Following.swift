@@ -66,7 +66,7 @@ extension NodeCore {
 
     /// Those who decided a round.
     private func voters(of round: RoundIndex, _ fragment: FragmentIndex) -> [PeerID] {
-        guard round.value > 1 else { return [charter.founder] }
+        guard round.value > 1 else { return [configuration.firstVoter] }
         return fragments[fragment.value].ledger.final(of: RoundIndex(round.value - 1))?.value.voters ?? []
     }
 

@@ -15,7 +15,13 @@ extension NodeCore {
     /// signed, finals, which carry the signatures of a quorum, and records of who may take part. All else is between two peers.
     package func judge(_ bytes: [UInt8], by author: PeerID) -> GossipVerdict {
         let message: Message
-        do { message = try Message(bytes: bytes, in: context) } catch { return .reject(reason: error.reason) }
+        do {
+            switch try Message.arrival(bytes, in: context) {
+            case .own(let own): message = own
+            case .swarmWide(let other, _): message = other
+            case .othersRound: return .reject(reason: "it is of a round of another branch")
+            }
+        } catch { return .reject(reason: error.reason) }
         let signer: PeerID
         guard mayServe(author) else { return .ignore }
         switch message {
@@ -26,8 +32,9 @@ extension NodeCore {
         case .final: return .accept
         // Each of its records is signed by whoever has the right to it.
         case .admission(let notice) where !notice.presents: return .accept
+        case .records(let notice) where notice.summary == nil: return .accept
         case .hello, .status, .join, .offer, .hold, .ack, .ledgerRequest, .ledgerPage, .snapshotRequest, .snapshot,
-            .goodbye, .admission, .admissionRefused:
+            .goodbye, .admission, .admissionRefused, .records:
             return .reject(reason: "gossip carries no messages of this kind")
         }
         guard signer == author else { return .reject(reason: "its author is not its signer") }

@@ -12,8 +12,8 @@ extension NodeCore {
         switch (purpose, result) {
         case (.contribution(let round, let targets), .contributionEncoded(let blobs, let tables)):
             contributionEncoded(fragment, round, targets, blobs, tables)
-        case (.aggregate(let id), .aggregated(let blob, let members, let refused)):
-            aggregated(id, blob: blob, members: members, refused: refused)
+        case (.aggregate(let id), .aggregated(let blob, let members, let refused, let feedback)):
+            aggregated(id, blob: blob, members: members, refused: refused, feedback: feedback)
         case (.check(let round, let peer, let check), .payloadChecked(let refusal)):
             payloadChecked(fragment, round, peer, check, refusal: refusal)
         case (.proposal(let id, let value, let step), .outerStepped(let head)):

@@ -20,6 +20,8 @@ extension NodeCore {
             entry.incarnation = nil
             entry.reports = []
             entry.wasUseless = false
+            entry.branch = nil
+            entry.recordsTold = nil
             for address in addresses where !entry.addresses.contains(address) {
                 if entry.addresses.count < Limits.addressesPerPeerMax { entry.addresses.append(address) }
             }
@@ -38,6 +40,7 @@ extension NodeCore {
         links.disconnected(peer)
         guard peers[peer] != nil else { return }
         let wasMember = peers.isMember(peer)
+        if !wasMember, peers.elsewhere.contains(peer) { event(.memberDisconnected(peer)) }
         peers.update(peer) { entry in
             entry.isConnected = false
             entry.reports = []
@@ -72,6 +75,7 @@ extension NodeCore {
 
     mutating func tellStatus() {
         if let peer = peers.members.randomElement(using: &random) { send(.status(report()), to: peer) }
+        tellRecords()
         for peer in peers.known { dial(peer) }
         dismissStrangers()
         set(.status, after: limits.statusInterval)
@@ -84,6 +88,7 @@ extension NodeCore {
             return
         }
         guard peers.members.count < Limits.dialedPeersMax else { return }
+        guard entry.branch == nil || peers.elsewhere.count < Limits.dialedElsewhereMax else { return }
         out.append(.dial(peer, entry.addresses))
     }
 
@@ -93,6 +98,26 @@ extension NodeCore {
         }
         refusal = nil
         let isNews = peers[peer]?.incarnation == nil
+        takeAddresses(of: hello, from: peer)
+        guard peers[peer] != nil else { return }  // the table is full
+        peers.update(peer) { $0.branch = nil }
+        take(hello.report, from: peer)
+        if isNews, peers.isMember(peer) {
+            event(.memberConnected(peer))
+            // Where not everybody is let in, the greeting may have come before the peer knew this node for a member; it does
+            // now that it says hello.
+            if charter.admission != .open { greetLink(peer) }
+            // The hello to it may have been sent before others were known: it dials whom it does not know.
+            var answer = report()
+            answer.isAnswer = true
+            send(.status(answer), to: peer)
+        }
+        tellRecords(to: peer)
+        for index in fragments.indices { checkDue(FragmentIndex(index)) }
+    }
+
+    /// Notes a peer's start and where it says that it can be reached.
+    mutating func takeAddresses(of hello: Hello, from peer: PeerID) {
         let known = peers[peer]?.addresses
         peers.update(peer) { entry in
             entry.incarnation = hello.incarnation
@@ -100,17 +125,8 @@ extension NodeCore {
             let others = entry.addresses.filter { !hello.addresses.contains($0) }
             entry.addresses = Array((hello.addresses + others).prefix(Limits.addressesPerPeerMax))
         }
-        guard let addresses = peers[peer]?.addresses else { return }  // the table is full
+        guard let addresses = peers[peer]?.addresses else { return }
         if addresses != known, !addresses.isEmpty { persist(.peer(peer, addresses), .peer) }
-        take(hello.report, from: peer)
-        if isNews, peers.isMember(peer) {
-            event(.memberConnected(peer))
-            // The hello to it may have been sent before others were known: it dials whom it does not know.
-            var answer = report()
-            answer.isAnswer = true
-            send(.status(answer), to: peer)
-        }
-        for index in fragments.indices { checkDue(FragmentIndex(index)) }
     }
 
     private mutating func statusReceived(_ report: Report, from peer: PeerID) {
@@ -136,13 +152,18 @@ extension NodeCore {
             entry.wasUseless = false
         }
         exchangeAdmissions(with: peer, that: report.admission)
-        for member in report.members where member.peer != me && !member.addresses.isEmpty {
+        meet(report.members)
+        for index in fragments.indices { follow(FragmentIndex(index)) }
+        checkCaughtUp()
+    }
+
+    /// Dials members that others told of.
+    mutating func meet(_ members: [PeerAddresses]) {
+        for member in members where member.peer != me && !member.addresses.isEmpty {
             guard peers[member.peer]?.addresses.isEmpty ?? true else { continue }
             peers.update(member.peer) { $0.addresses = member.addresses }
             dial(member.peer)
         }
-        for index in fragments.indices { follow(FragmentIndex(index)) }
-        checkCaughtUp()
     }
 
     // MARK: Messages
@@ -150,7 +171,13 @@ extension NodeCore {
     mutating func received(_ bytes: [UInt8], from peer: PeerID) {
         guard isStarted, peer != me else { return }
         guard mayServe(peer) else { return strangerSent(bytes, peer) }
-        do { handle(try Message(bytes: bytes, in: context), from: peer) } catch {
+        do {
+            switch try Message.arrival(bytes, in: context) {
+            case .own(let message): handle(message, from: peer)
+            case .swarmWide(let message, let branch): otherBranchSent(message, of: branch, peer)
+            case .othersRound: break
+            }
+        } catch {
             violation(peer, signer: peer, error.reason)
         }
     }
@@ -179,6 +206,7 @@ extension NodeCore {
         case .goodbye: goodbyeReceived(from: peer)
         case .admission(let notice): admissionReceived(notice, from: peer)
         case .admissionRefused(let refusal): refused(refusal, by: peer)
+        case .records(let notice): recordsReceived(notice, from: peer)
         }
     }
 
@@ -201,7 +229,7 @@ extension Message {
     /// The fragment that the message is about, if it is about one.
     var fragment: FragmentIndex? {
         switch self {
-        case .hello, .status, .goodbye, .admission, .admissionRefused: nil
+        case .hello, .status, .goodbye, .admission, .admissionRefused, .records: nil
         case .plan(let plan): plan.content.id.fragment
         case .join(let join, _): join.content.id.fragment
         case .roster(let roster): roster.content.id.fragment

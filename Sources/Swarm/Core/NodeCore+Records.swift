@@ -72,8 +72,9 @@ extension NodeCore {
             fragments[fragment.value].finalOnItsWay = nil
             persistNextFinal(fragment)
             follow(fragment)
-        case .admission(let record?): publish(.admission(AdmissionNotice([record])))
-        case .admission(nil), .peer, .job: break
+        case .admission(let record?): announce(.admission(AdmissionNotice([record])))
+        case .record(let notice?): announce(.records(notice))
+        case .admission(nil), .record(nil), .peer, .job: break
         }
     }
 

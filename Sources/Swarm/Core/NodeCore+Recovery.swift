@@ -21,6 +21,9 @@ extension NodeCore {
         }
         guard configuration.rateLimits.up <= Limits.kilobitsMax, configuration.rateLimits.down <= Limits.kilobitsMax
         else { throw .configuration("a rate limit is above \(Limits.kilobitsMax) kbit/s") }
+        guard Branch.isID(configuration.branch),
+            (configuration.branch == Branch.main) == (configuration.branchMaker == nil)
+        else { throw .configuration("'\(configuration.branch)' is no branch with a maker") }
         guard recovered.heads.count == count, recovered.finals.count == count, recovered.liveBases.count == count else {
             throw .recovered("they are of \(recovered.heads.count) fragments; the charter makes \(count)")
         }
@@ -45,6 +48,8 @@ extension NodeCore {
     func recoveredFragment(_ fragment: FragmentIndex, _ recovered: Recovered) throws(StartError) -> FragmentState {
         var shape = configuration.fragments[fragment.value]
         shape.gatherMembersMax = configuration.charter.gatherMembersMax
+        shape.keepsFeedback = configuration.charter.encoding.ownerFeedback > 0
+        shape.countedTokensMax = CommittedTokens.most(configuration.charter)
         let head = recovered.heads[fragment.value]
         var finals: [Final] = []
         for bytes in recovered.finals[fragment.value] {
@@ -55,7 +60,7 @@ extension NodeCore {
         let genesis = head.round.value == 0 ? head.digest : finals.first?.value.base
         guard let genesis else { throw .recovered("fragment \(fragment.value) has a head but no ledger") }
         var ledger = Ledger(
-            fragment: fragment, shape: shape, context: context, genesisHead: genesis, founder: charter.founder)
+            fragment: fragment, shape: shape, context: context, genesisHead: genesis, founder: configuration.firstVoter)
         for final in finals {
             do { try ledger.append(recorded: final) } catch {
                 throw .recovered("fragment \(fragment.value): \(error.reason)")

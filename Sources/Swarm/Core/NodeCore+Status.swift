@@ -18,7 +18,7 @@ extension NodeCore {
     }
 
     private var phase: NodeStatus.Phase {
-        if isFinished { return .finished }
+        if isFinished || hasHeardOfClosure { return .finished }
         if !isCaughtUp { return .catchingUp }
         return budgetKnown ? .closing : .training
     }

@@ -118,7 +118,8 @@ extension NodeCore {
                 RoundSummary(
                     fragment: fragment, round: value.round, attempt: final.attempt, members: value.members.count,
                     contributors: value.contributors.count,
-                    payloadBytes: value.payloads.reduce(0) { $0 + $1.blob.byteCount }, tokens: value.tokens,
+                    payloadBytes: value.payloads.reduce(0) { $0 + $1.blob.byteCount },
+                    tokens: value.tokens(most: fragments[fragment.value].shape.countedTokensMax),
                     duration: began.map { now - $0 }, head: value.head, closing: value.closing)))
         persistNextFinal(fragment)
         updateCommittedTokens()

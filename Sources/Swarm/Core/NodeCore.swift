@@ -19,6 +19,7 @@ package struct NodeCore: Sendable {
     var fragments: [FragmentState] = []
     var peers: PeerTable
     var admissions: AdmissionBook
+    var book: BranchBook
     /// Connected peers that are not let in: since when, and their addresses.
     var strangers: [PeerID: (since: Moment, addresses: [Multiaddr])] = [:]
     /// The wall clock as last told, and when that was.
@@ -34,6 +35,7 @@ package struct NodeCore: Sendable {
 
     var isStarted = false
     var isStopping = false
+    var hasHeardOfClosure = false
     var budgetKnown = false
     var isFinished = false
     var isCaughtUp = false
@@ -46,8 +48,8 @@ package struct NodeCore: Sendable {
     var isRetrySet = false
     var retryWait: Duration
 
-    /// The charter's only branch for now.
-    static let branch = "main"
+    /// The branch that every swarm starts with.
+    static let branch = Branch.main
 
     var limits: Limits { configuration.limits }
     var charter: Charter { configuration.charter }
@@ -56,15 +58,18 @@ package struct NodeCore: Sendable {
     package init(_ configuration: Configuration, recovered: Recovered) throws(StartError) {
         try Self.check(configuration, recovered)
         self.configuration = configuration
-        context = BranchContext(swarmID: configuration.swarmID, branch: Self.branch)
+        context = BranchContext(swarmID: configuration.swarmID, branch: configuration.branch)
         me = configuration.identity.peerID
         random = SeededRandom(seed: configuration.seed)
         peers = PeerTable(me: me)
         links = LinkBook(limits: configuration.rateLimits)
         admissions = try Self.recoveredAdmissions(configuration, recovered)
+        book = try Self.recoveredBook(configuration, recovered)
         progress = recovered.progress
         retryWait = configuration.limits.retry
-        isAlone = configuration.bootstrap.isEmpty && recovered.peers.isEmpty
+        // Nor can a branch have advanced whose maker has decided no round of it.
+        let isUnbegun = configuration.branchMaker == me && recovered.finals.allSatisfy(\.isEmpty)
+        isAlone = isUnbegun || configuration.bootstrap.isEmpty && recovered.peers.isEmpty
         for peer in configuration.bootstrap + recovered.peers {
             peers.update(peer.peer) { $0.addresses = Array(peer.addresses.prefix(Limits.addressesPerPeerMax)) }
         }
@@ -121,6 +126,7 @@ package struct NodeCore: Sendable {
         set(.status, after: limits.statusInterval)
         set(.links, after: limits.linkReportInterval)
         updateCommittedTokens()
+        checkClosed()
         for index in fragments.indices {
             if fragments[index].head.value > 0, fragments[index].isAtTip { captureSnapshot(FragmentIndex(index)) }
             follow(FragmentIndex(index))
@@ -168,6 +174,8 @@ package struct NodeCore: Sendable {
     mutating func tellMembers(_ message: Message) { for peer in peers.members { send(message, to: peer) } }
 
     mutating func publish(_ message: Message) { out.append(.publish(message: message.bytes(in: context))) }
+
+    mutating func announce(_ message: Message) { out.append(.announce(message: message.bytes(in: context))) }
 
     /// Whether a fragment index from a peer exists.
     func has(_ fragment: FragmentIndex) -> Bool { fragments.indices.contains(fragment.value) }

@@ -21,6 +21,8 @@ package enum DurableRecord: Hashable, Sendable {
     case peer(PeerID, [Multiaddr])
     /// A record of who may take part, and its key: a later one with the same key replaces it.
     case admission(Digest, [UInt8])
+    /// A record of a branch or an expert, and its key.
+    case record(Digest, [UInt8])
 }
 
 /// What the trainer must do with a new head, at a step boundary.
@@ -128,8 +130,10 @@ extension NodeCore {
         case send(to: PeerID, message: [UInt8])
         /// Send a message on `/atoll/link/1.0.0` to one peer, if it is connected and speaks that.
         case sendLink(to: PeerID, message: [UInt8])
-        /// Gossip a signed message to the whole swarm; members without a connection to this node get it too.
+        /// Gossip a signed message to all members of this node's branch; those without a connection to this node get it too.
         case publish(message: [UInt8])
+        /// Gossip a signed message to all members, whatever branch they train.
+        case announce(message: [UInt8])
         /// Connect to a peer, unless connected; try the addresses in order, with back-off across calls.
         case dial(PeerID, [Multiaddr])
         /// Drop a peer that broke a rule.

@@ -10,6 +10,8 @@ struct Requests: Sendable {
         case peer
         /// A voucher by this node's word goes to the others once it is on disk.
         case admission(AdmissionRecord?)
+        /// A record of this node's own goes to the others once it is on disk.
+        case record(RecordNotice?)
         case job(FragmentIndex, Purpose)
     }
 

@@ -45,7 +45,7 @@ struct SlotBook: Sendable {
         case .commit(let commit): Key(kind: commit.signer == me ? .commit : .accepted, id: commit.content.id)
         case .ack(let ack): Key(kind: .ack, id: ack.content.id)
         case .hello, .status, .offer, .hold, .final, .ledgerRequest, .ledgerPage, .snapshotRequest, .snapshot,
-            .goodbye, .admission, .admissionRefused:
+            .goodbye, .admission, .admissionRefused, .records:
             nil
         }
     }

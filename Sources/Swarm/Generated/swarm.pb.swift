@@ -185,6 +185,14 @@ nonisolated struct WireEnvelope: Sendable {
     set {message = .admissionRefused(newValue)}
   }
 
+  var records: WireRecords {
+    get {
+      if case .records(let v)? = message {return v}
+      return WireRecords()
+    }
+    set {message = .records(newValue)}
+  }
+
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
   nonisolated enum OneOf_Message: Equatable, Sendable {
@@ -206,6 +214,7 @@ nonisolated struct WireEnvelope: Sendable {
     case goodbye(WireGoodbye)
     case admission(WireAdmission)
     case admissionRefused(WireAdmissionRefused)
+    case records(WireRecords)
 
   }
 
@@ -509,6 +518,12 @@ nonisolated struct WireResult: Sendable {
   /// Clears the value of `blob`. Subsequent reads from it will return its default value.
   mutating func clearBlob() {self._blob = nil}
 
+  /// Where owners keep what encoding leaves over: the state that was added to the mean (absent: none), and the one that is
+  /// left. With a blob only.
+  var feedbackBefore: Data = Data()
+
+  var feedbackAfter: Data = Data()
+
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
   init() {}
@@ -574,6 +589,12 @@ nonisolated struct WireCommitPayload: Sendable {
   var hasBlob: Bool {self._blob != nil}
   /// Clears the value of `blob`. Subsequent reads from it will return its default value.
   mutating func clearBlob() {self._blob = nil}
+
+  /// Where owners keep what encoding leaves over: whether the result goes on from the state that the owner's last final
+  /// commit left, or from nothing; and the state that it leaves.
+  var feedbackContinues: Bool = false
+
+  var feedbackAfter: Data = Data()
 
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -1101,6 +1122,12 @@ nonisolated struct WireCharter: @unchecked Sendable {
     set {_uniqueStorage()._weighting = newValue}
   }
 
+  /// Decay of the owners' error feedback, in [0, 1]; 0: owners keep nothing of what encoding a mean leaves over.
+  var ownerFeedback: Float {
+    get {_storage._ownerFeedback}
+    set {_uniqueStorage()._ownerFeedback = newValue}
+  }
+
   /// 0: windowed, 1: full overlap, 2: eager (round.md).
   var syncMode: UInt32 {
     get {_storage._syncMode}
@@ -1286,13 +1313,137 @@ nonisolated struct WireInviteCredential: Sendable {
   fileprivate var _delegation: WireSigned? = nil
 }
 
+/// What a node holds of branches and experts, and records on their way to another node. Described in branch.md.
+nonisolated struct WireRecords: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// The exclusive or of the keys of the sender's records; absent where it only passes some on.
+  var summary: Data = Data()
+
+  var branches: [WireSigned] = []
+
+  var experts: [WireSigned] = []
+
+  var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  init() {}
+}
+
+/// Body, signed by its maker: a lineage of the model that starts from these parameters.
+nonisolated struct WireBranchRecord: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  var name: String = String()
+
+  var parents: [WireBranchParent] = []
+
+  /// Per fragment its parameters: little-endian float32 in the fragment's order.
+  var starts: [WireBlob] = []
+
+  /// 0: the charter's.
+  var tokenBudget: UInt64 = 0
+
+  /// What its maker means to train on: a description.
+  var domains: [String] = []
+
+  var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  init() {}
+}
+
+nonisolated struct WireBranchParent: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// The id of a branch or an expert.
+  var source: String = String()
+
+  /// Its share of the starting parameters.
+  var weight: Double = 0
+
+  var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  init() {}
+}
+
+/// Body, signed by its publisher: a checkpoint folder that members can fetch.
+nonisolated struct WireExpertRecord: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  var name: String = String()
+
+  /// The branch whose heads it is; empty: a checkpoint from elsewhere.
+  var branch: String = String()
+
+  /// The branch ends with it.
+  var closes: Bool = false
+
+  var tokens: UInt64 = 0
+
+  var domains: [String] = []
+
+  /// Per fragment of the branch the head that is in the checkpoint.
+  var heads: [WireExpertHead] = []
+
+  /// The files of the folder, ascending by name.
+  var files: [WireExpertFile] = []
+
+  var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  init() {}
+}
+
+nonisolated struct WireExpertHead: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  var round: UInt64 = 0
+
+  var head: Data = Data()
+
+  var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  init() {}
+}
+
+nonisolated struct WireExpertFile: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  var name: String = String()
+
+  var blob: WireBlob {
+    get {_blob ?? WireBlob()}
+    set {_blob = newValue}
+  }
+  /// Returns true if `blob` has been explicitly set.
+  var hasBlob: Bool {self._blob != nil}
+  /// Clears the value of `blob`. Subsequent reads from it will return its default value.
+  mutating func clearBlob() {self._blob = nil}
+
+  var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  init() {}
+
+  fileprivate var _blob: WireBlob? = nil
+}
+
 // MARK: - Code below here is support for the SwiftProtobuf runtime.
 
 fileprivate nonisolated let _protobuf_package = "atoll.swarm"
 
 nonisolated extension WireEnvelope: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".Envelope"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}version\0\u{3}swarm_id\0\u{1}branch\0\u{1}hello\0\u{1}status\0\u{1}plan\0\u{1}join\0\u{1}roster\0\u{1}offer\0\u{1}result\0\u{1}hold\0\u{1}commit\0\u{1}ack\0\u{1}final\0\u{3}ledger_request\0\u{3}ledger_page\0\u{3}snapshot_request\0\u{1}snapshot\0\u{1}goodbye\0\u{1}admission\0\u{3}admission_refused\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}version\0\u{3}swarm_id\0\u{1}branch\0\u{1}hello\0\u{1}status\0\u{1}plan\0\u{1}join\0\u{1}roster\0\u{1}offer\0\u{1}result\0\u{1}hold\0\u{1}commit\0\u{1}ack\0\u{1}final\0\u{3}ledger_request\0\u{3}ledger_page\0\u{3}snapshot_request\0\u{1}snapshot\0\u{1}goodbye\0\u{1}admission\0\u{3}admission_refused\0\u{2}'records\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1537,6 +1688,19 @@ nonisolated extension WireEnvelope: SwiftProtobuf.Message, SwiftProtobuf._Messag
           self.message = .admissionRefused(v)
         }
       }()
+      case 60: try {
+        var v: WireRecords?
+        var hadOneofValue = false
+        if let current = self.message {
+          hadOneofValue = true
+          if case .records(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.message = .records(v)
+        }
+      }()
       default: break
       }
     }
@@ -1628,6 +1792,10 @@ nonisolated extension WireEnvelope: SwiftProtobuf.Message, SwiftProtobuf._Messag
     case .admissionRefused?: try {
       guard case .admissionRefused(let v)? = self.message else { preconditionFailure() }
       try visitor.visitSingularMessageField(value: v, fieldNumber: 21)
+    }()
+    case .records?: try {
+      guard case .records(let v)? = self.message else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 60)
     }()
     case nil: break
     }
@@ -2218,7 +2386,7 @@ nonisolated extension WireBlob: SwiftProtobuf.Message, SwiftProtobuf._MessageImp
 
 nonisolated extension WireResult: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".Result"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}fragment\0\u{1}round\0\u{1}attempt\0\u{1}roster\0\u{1}contributors\0\u{1}blob\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}fragment\0\u{1}round\0\u{1}attempt\0\u{1}roster\0\u{1}contributors\0\u{1}blob\0\u{3}feedback_before\0\u{3}feedback_after\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -2232,6 +2400,8 @@ nonisolated extension WireResult: SwiftProtobuf.Message, SwiftProtobuf._MessageI
       case 4: try { try decoder.decodeSingularBytesField(value: &self.roster) }()
       case 5: try { try decoder.decodeSingularBytesField(value: &self.contributors) }()
       case 6: try { try decoder.decodeSingularMessageField(value: &self._blob) }()
+      case 7: try { try decoder.decodeSingularBytesField(value: &self.feedbackBefore) }()
+      case 8: try { try decoder.decodeSingularBytesField(value: &self.feedbackAfter) }()
       default: break
       }
     }
@@ -2260,6 +2430,12 @@ nonisolated extension WireResult: SwiftProtobuf.Message, SwiftProtobuf._MessageI
     try { if let v = self._blob {
       try visitor.visitSingularMessageField(value: v, fieldNumber: 6)
     } }()
+    if !self.feedbackBefore.isEmpty {
+      try visitor.visitSingularBytesField(value: self.feedbackBefore, fieldNumber: 7)
+    }
+    if !self.feedbackAfter.isEmpty {
+      try visitor.visitSingularBytesField(value: self.feedbackAfter, fieldNumber: 8)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -2270,6 +2446,8 @@ nonisolated extension WireResult: SwiftProtobuf.Message, SwiftProtobuf._MessageI
     if lhs.roster != rhs.roster {return false}
     if lhs.contributors != rhs.contributors {return false}
     if lhs._blob != rhs._blob {return false}
+    if lhs.feedbackBefore != rhs.feedbackBefore {return false}
+    if lhs.feedbackAfter != rhs.feedbackAfter {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -2377,7 +2555,7 @@ nonisolated extension WireCommitMember: SwiftProtobuf.Message, SwiftProtobuf._Me
 
 nonisolated extension WireCommitPayload: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".CommitPayload"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}owner\0\u{1}contributors\0\u{1}blob\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}owner\0\u{1}contributors\0\u{1}blob\0\u{3}feedback_continues\0\u{3}feedback_after\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -2388,6 +2566,8 @@ nonisolated extension WireCommitPayload: SwiftProtobuf.Message, SwiftProtobuf._M
       case 1: try { try decoder.decodeSingularUInt32Field(value: &self.owner) }()
       case 2: try { try decoder.decodeSingularBytesField(value: &self.contributors) }()
       case 3: try { try decoder.decodeSingularMessageField(value: &self._blob) }()
+      case 4: try { try decoder.decodeSingularBoolField(value: &self.feedbackContinues) }()
+      case 5: try { try decoder.decodeSingularBytesField(value: &self.feedbackAfter) }()
       default: break
       }
     }
@@ -2407,6 +2587,12 @@ nonisolated extension WireCommitPayload: SwiftProtobuf.Message, SwiftProtobuf._M
     try { if let v = self._blob {
       try visitor.visitSingularMessageField(value: v, fieldNumber: 3)
     } }()
+    if self.feedbackContinues != false {
+      try visitor.visitSingularBoolField(value: self.feedbackContinues, fieldNumber: 4)
+    }
+    if !self.feedbackAfter.isEmpty {
+      try visitor.visitSingularBytesField(value: self.feedbackAfter, fieldNumber: 5)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -2414,6 +2600,8 @@ nonisolated extension WireCommitPayload: SwiftProtobuf.Message, SwiftProtobuf._M
     if lhs.owner != rhs.owner {return false}
     if lhs.contributors != rhs.contributors {return false}
     if lhs._blob != rhs._blob {return false}
+    if lhs.feedbackContinues != rhs.feedbackContinues {return false}
+    if lhs.feedbackAfter != rhs.feedbackAfter {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -3204,7 +3392,7 @@ nonisolated extension WireSignedCharter: SwiftProtobuf.Message, SwiftProtobuf._M
 
 nonisolated extension WireCharter: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".Charter"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}version\0\u{1}name\0\u{1}founder\0\u{1}model\0\u{1}tokenizer\0\u{1}seed\0\u{1}inner\0\u{1}outer\0\u{3}fragment_rule\0\u{3}inner_steps_per_round\0\u{3}overlap_steps\0\u{3}blend_alpha\0\u{1}codec\0\u{3}token_budget\0\u{3}weight_cap\0\u{1}admission\0\u{1}aggregation\0\u{3}held_out\0\u{1}allowed\0\u{3}result_codec\0\u{1}feedback\0\u{3}sync_mode\0\u{3}gather_members_max\0\u{4}\u{2}residual_stays_live\0\u{1}weighting\0\u{2}\u{2}ladder\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}version\0\u{1}name\0\u{1}founder\0\u{1}model\0\u{1}tokenizer\0\u{1}seed\0\u{1}inner\0\u{1}outer\0\u{3}fragment_rule\0\u{3}inner_steps_per_round\0\u{3}overlap_steps\0\u{3}blend_alpha\0\u{1}codec\0\u{3}token_budget\0\u{3}weight_cap\0\u{1}admission\0\u{1}aggregation\0\u{3}held_out\0\u{1}allowed\0\u{3}result_codec\0\u{1}feedback\0\u{3}sync_mode\0\u{3}gather_members_max\0\u{4}\u{2}residual_stays_live\0\u{1}weighting\0\u{3}owner_feedback\0\u{1}ladder\0")
 
   fileprivate class _StorageClass {
     var _version: UInt32 = 0
@@ -3230,6 +3418,7 @@ nonisolated extension WireCharter: SwiftProtobuf.Message, SwiftProtobuf._Message
     var _feedback: Float = 0
     var _residualStaysLive: Bool = false
     var _weighting: UInt32 = 0
+    var _ownerFeedback: Float = 0
     var _syncMode: UInt32 = 0
     var _gatherMembersMax: UInt32 = 0
     var _ladder: [WireCharterCodec] = []
@@ -3266,6 +3455,7 @@ nonisolated extension WireCharter: SwiftProtobuf.Message, SwiftProtobuf._Message
       _feedback = source._feedback
       _residualStaysLive = source._residualStaysLive
       _weighting = source._weighting
+      _ownerFeedback = source._ownerFeedback
       _syncMode = source._syncMode
       _gatherMembersMax = source._gatherMembersMax
       _ladder = source._ladder
@@ -3312,6 +3502,7 @@ nonisolated extension WireCharter: SwiftProtobuf.Message, SwiftProtobuf._Message
         case 23: try { try decoder.decodeSingularUInt32Field(value: &_storage._gatherMembersMax) }()
         case 25: try { try decoder.decodeSingularBoolField(value: &_storage._residualStaysLive) }()
         case 26: try { try decoder.decodeSingularUInt32Field(value: &_storage._weighting) }()
+        case 27: try { try decoder.decodeSingularFloatField(value: &_storage._ownerFeedback) }()
         case 28: try { try decoder.decodeRepeatedMessageField(value: &_storage._ladder) }()
         default: break
         }
@@ -3400,6 +3591,9 @@ nonisolated extension WireCharter: SwiftProtobuf.Message, SwiftProtobuf._Message
       if _storage._weighting != 0 {
         try visitor.visitSingularUInt32Field(value: _storage._weighting, fieldNumber: 26)
       }
+      if _storage._ownerFeedback.bitPattern != 0 {
+        try visitor.visitSingularFloatField(value: _storage._ownerFeedback, fieldNumber: 27)
+      }
       if !_storage._ladder.isEmpty {
         try visitor.visitRepeatedMessageField(value: _storage._ladder, fieldNumber: 28)
       }
@@ -3435,6 +3629,7 @@ nonisolated extension WireCharter: SwiftProtobuf.Message, SwiftProtobuf._Message
         if _storage._feedback != rhs_storage._feedback {return false}
         if _storage._residualStaysLive != rhs_storage._residualStaysLive {return false}
         if _storage._weighting != rhs_storage._weighting {return false}
+        if _storage._ownerFeedback != rhs_storage._ownerFeedback {return false}
         if _storage._syncMode != rhs_storage._syncMode {return false}
         if _storage._gatherMembersMax != rhs_storage._gatherMembersMax {return false}
         if _storage._ladder != rhs_storage._ladder {return false}
@@ -3770,6 +3965,265 @@ nonisolated extension WireInviteCredential: SwiftProtobuf.Message, SwiftProtobuf
     if lhs._capability != rhs._capability {return false}
     if lhs._delegation != rhs._delegation {return false}
     if lhs.secret != rhs.secret {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension WireRecords: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  static let protoMessageName: String = _protobuf_package + ".Records"
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}summary\0\u{1}branches\0\u{1}experts\0")
+
+  mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularBytesField(value: &self.summary) }()
+      case 2: try { try decoder.decodeRepeatedMessageField(value: &self.branches) }()
+      case 3: try { try decoder.decodeRepeatedMessageField(value: &self.experts) }()
+      default: break
+      }
+    }
+  }
+
+  func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.summary.isEmpty {
+      try visitor.visitSingularBytesField(value: self.summary, fieldNumber: 1)
+    }
+    if !self.branches.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.branches, fieldNumber: 2)
+    }
+    if !self.experts.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.experts, fieldNumber: 3)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  static func ==(lhs: WireRecords, rhs: WireRecords) -> Bool {
+    if lhs.summary != rhs.summary {return false}
+    if lhs.branches != rhs.branches {return false}
+    if lhs.experts != rhs.experts {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension WireBranchRecord: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  static let protoMessageName: String = _protobuf_package + ".BranchRecord"
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{1}parents\0\u{1}starts\0\u{3}token_budget\0\u{1}domains\0")
+
+  mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.name) }()
+      case 2: try { try decoder.decodeRepeatedMessageField(value: &self.parents) }()
+      case 3: try { try decoder.decodeRepeatedMessageField(value: &self.starts) }()
+      case 4: try { try decoder.decodeSingularUInt64Field(value: &self.tokenBudget) }()
+      case 5: try { try decoder.decodeRepeatedStringField(value: &self.domains) }()
+      default: break
+      }
+    }
+  }
+
+  func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.name.isEmpty {
+      try visitor.visitSingularStringField(value: self.name, fieldNumber: 1)
+    }
+    if !self.parents.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.parents, fieldNumber: 2)
+    }
+    if !self.starts.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.starts, fieldNumber: 3)
+    }
+    if self.tokenBudget != 0 {
+      try visitor.visitSingularUInt64Field(value: self.tokenBudget, fieldNumber: 4)
+    }
+    if !self.domains.isEmpty {
+      try visitor.visitRepeatedStringField(value: self.domains, fieldNumber: 5)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  static func ==(lhs: WireBranchRecord, rhs: WireBranchRecord) -> Bool {
+    if lhs.name != rhs.name {return false}
+    if lhs.parents != rhs.parents {return false}
+    if lhs.starts != rhs.starts {return false}
+    if lhs.tokenBudget != rhs.tokenBudget {return false}
+    if lhs.domains != rhs.domains {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension WireBranchParent: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  static let protoMessageName: String = _protobuf_package + ".BranchParent"
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}source\0\u{1}weight\0")
+
+  mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.source) }()
+      case 2: try { try decoder.decodeSingularDoubleField(value: &self.weight) }()
+      default: break
+      }
+    }
+  }
+
+  func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.source.isEmpty {
+      try visitor.visitSingularStringField(value: self.source, fieldNumber: 1)
+    }
+    if self.weight.bitPattern != 0 {
+      try visitor.visitSingularDoubleField(value: self.weight, fieldNumber: 2)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  static func ==(lhs: WireBranchParent, rhs: WireBranchParent) -> Bool {
+    if lhs.source != rhs.source {return false}
+    if lhs.weight != rhs.weight {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension WireExpertRecord: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  static let protoMessageName: String = _protobuf_package + ".ExpertRecord"
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{1}branch\0\u{1}closes\0\u{1}tokens\0\u{1}domains\0\u{1}heads\0\u{1}files\0")
+
+  mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.name) }()
+      case 2: try { try decoder.decodeSingularStringField(value: &self.branch) }()
+      case 3: try { try decoder.decodeSingularBoolField(value: &self.closes) }()
+      case 4: try { try decoder.decodeSingularUInt64Field(value: &self.tokens) }()
+      case 5: try { try decoder.decodeRepeatedStringField(value: &self.domains) }()
+      case 6: try { try decoder.decodeRepeatedMessageField(value: &self.heads) }()
+      case 7: try { try decoder.decodeRepeatedMessageField(value: &self.files) }()
+      default: break
+      }
+    }
+  }
+
+  func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.name.isEmpty {
+      try visitor.visitSingularStringField(value: self.name, fieldNumber: 1)
+    }
+    if !self.branch.isEmpty {
+      try visitor.visitSingularStringField(value: self.branch, fieldNumber: 2)
+    }
+    if self.closes != false {
+      try visitor.visitSingularBoolField(value: self.closes, fieldNumber: 3)
+    }
+    if self.tokens != 0 {
+      try visitor.visitSingularUInt64Field(value: self.tokens, fieldNumber: 4)
+    }
+    if !self.domains.isEmpty {
+      try visitor.visitRepeatedStringField(value: self.domains, fieldNumber: 5)
+    }
+    if !self.heads.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.heads, fieldNumber: 6)
+    }
+    if !self.files.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.files, fieldNumber: 7)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  static func ==(lhs: WireExpertRecord, rhs: WireExpertRecord) -> Bool {
+    if lhs.name != rhs.name {return false}
+    if lhs.branch != rhs.branch {return false}
+    if lhs.closes != rhs.closes {return false}
+    if lhs.tokens != rhs.tokens {return false}
+    if lhs.domains != rhs.domains {return false}
+    if lhs.heads != rhs.heads {return false}
+    if lhs.files != rhs.files {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension WireExpertHead: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  static let protoMessageName: String = _protobuf_package + ".ExpertHead"
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}round\0\u{1}head\0")
+
+  mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularUInt64Field(value: &self.round) }()
+      case 2: try { try decoder.decodeSingularBytesField(value: &self.head) }()
+      default: break
+      }
+    }
+  }
+
+  func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.round != 0 {
+      try visitor.visitSingularUInt64Field(value: self.round, fieldNumber: 1)
+    }
+    if !self.head.isEmpty {
+      try visitor.visitSingularBytesField(value: self.head, fieldNumber: 2)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  static func ==(lhs: WireExpertHead, rhs: WireExpertHead) -> Bool {
+    if lhs.round != rhs.round {return false}
+    if lhs.head != rhs.head {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension WireExpertFile: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  static let protoMessageName: String = _protobuf_package + ".ExpertFile"
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{1}blob\0")
+
+  mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.name) }()
+      case 2: try { try decoder.decodeSingularMessageField(value: &self._blob) }()
+      default: break
+      }
+    }
+  }
+
+  func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    if !self.name.isEmpty {
+      try visitor.visitSingularStringField(value: self.name, fieldNumber: 1)
+    }
+    try { if let v = self._blob {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
+    } }()
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  static func ==(lhs: WireExpertFile, rhs: WireExpertFile) -> Bool {
+    if lhs.name != rhs.name {return false}
+    if lhs._blob != rhs._blob {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -20,6 +20,8 @@ struct LedgerTip: Hashable, Sendable {
     var closed: Bool
     /// The codec level of its results.
     var resultLevel = 0
+    /// Per member the state of its error feedback as an owner, if it has one.
+    var feedback: [PeerID: OwnerHistory] = [:]
 }
 
 /// The verified, hash-linked list of one fragment's final commits, from genesis on.
@@ -74,12 +76,13 @@ struct Ledger: Sendable {
 
     private mutating func append(unchecked final: Final) {
         let value = final.value
-        let tokens = tip.tokens &+ value.tokens
+        let tokens = tip.tokens &+ value.tokens(most: shape.countedTokensMax)
         links.append(Link(bytes: final.bytes, head: value.head, tokens: tokens, final: final))
         if links.count > Self.decodedMax { links[links.count - 1 - Self.decodedMax].final = nil }
         tip = LedgerTip(
             round: value.round, commit: final.digest, head: value.head, tokens: tokens, members: value.members,
-            voters: value.voters, closed: value.closing, resultLevel: value.resultLevel)
+            voters: value.voters, closed: value.closing, resultLevel: value.resultLevel,
+            feedback: OwnerHistory.following(tip.feedback, value, shape: shape))
     }
 
     private func checkLink(_ value: CommitValue) throws(Refusal) {
@@ -90,6 +93,7 @@ struct Ledger: Sendable {
         guard value.base == tip.head else { throw Refusal("a final commit starts from another head") }
         guard tip.tokens <= UInt64.max >> 1 else { throw Refusal("a ledger's tokens are out of range") }
         try CommitReview.checkSizes(value, shape: shape)
+        try OwnerHistory.check(value, after: tip, shape: shape)
     }
 
     private func check(_ final: Final) throws(Refusal) {

@@ -22,6 +22,10 @@ struct LinkBook: Sendable {
         var last: Contribution?
         /// The report that was sent last.
         var reported = LinkReport(receivedKilobits: 0, roundTrip: nil)
+        /// Whether the peer is connected and was greeted.
+        var isConnected = false
+        /// Counts the changes of the book: the higher, the newer this entry.
+        fileprivate(set) var age: UInt64 = 0
         /// Messages that it may still send at once, and when that was last counted.
         var allowance: (messages: Double, at: Moment)?
     }
@@ -36,6 +40,7 @@ struct LinkBook: Sendable {
     }
 
     private(set) var links: [PeerID: Link] = [:]
+    private var changes: UInt64 = 0
     /// What comes from all peers together.
     private var received = GoodputMeter()
     /// What the owner of this node allows.
@@ -47,13 +52,23 @@ struct LinkBook: Sendable {
 
     subscript(_ peer: PeerID) -> Link? { links[peer] }
 
-    /// Changes a link's entry, making one if there is room: of links that are gone only measurements are kept.
+    /// Changes a link's entry, making one if there is room: of links that are gone only measurements are kept, and those
+    /// that have not changed for longest make room. Links of connected peers never do.
     mutating func update(_ peer: PeerID, _ change: (inout Link) -> Void) {
         if links[peer] == nil, links.count >= Limits.membersMax {
-            guard let victim = links.keys.sorted().first(where: { links[$0]?.hello == nil }) else { return }
+            let idle = links.filter { !$0.value.isConnected && $0.value.hello == nil }
+            guard let victim = idle.min(by: { $0.value.age < $1.value.age })?.key else { return }
             links[victim] = nil
         }
+        changes += 1
         change(&links[peer, default: Link()])
+        links[peer]?.age = changes
+    }
+
+    /// The peer is greeted: its entry stays while it is connected.
+    mutating func connected(_ peer: PeerID) {
+        update(peer) { $0.isConnected = true }
+        mustTellAgain(peer)
     }
 
     mutating func received(_ transfer: BlobTransferRecord, from peer: PeerID) {
@@ -73,12 +88,13 @@ struct LinkBook: Sendable {
         update(peer) { link in
             link.hello = nil
             link.sentKilobits = 0
+            link.isConnected = false
         }
         mustTellAgain(peer)
     }
 
     /// A new connection: the peer may have been started anew and know nothing.
-    mutating func mustTellAgain(_ peer: PeerID) {
+    private mutating func mustTellAgain(_ peer: PeerID) {
         guard links[peer] != nil else { return }
         update(peer) { link in
             for fragment in link.ours.keys { link.ours[fragment]?.isTold = false }

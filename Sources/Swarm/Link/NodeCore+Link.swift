@@ -17,15 +17,17 @@ extension NodeCore {
         out.append(.sendLink(to: peer, message: message.bytes(in: context)))
     }
 
-    /// The first message on a new connection to a member.
+    /// The first message on a new connection to a member; the same again once it is known to hear this node.
     mutating func greetLink(_ peer: PeerID) {
-        links.mustTellAgain(peer)
+        links.connected(peer)
         let payloadBytesMax = fragments.map(\.shape.payloadBytesMax).max() ?? 1
         sendLink(.hello(LinkHello(families: Self.families, payloadBytesMax: payloadBytesMax)), to: peer)
     }
 
     mutating func linkReceived(_ bytes: [UInt8], from peer: PeerID) {
-        guard isStarted, peer != me, mayServe(peer), peers[peer]?.isConnected == true else { return }
+        guard isStarted, peer != me, mayServe(peer), peers[peer]?.isConnected == true, peers[peer]?.branch == nil else {
+            return
+        }
         guard takeAllowance(peer) else { return violation(peer, signer: peer, "it sends link messages too often") }
         do {
             switch try LinkMessage(bytes: bytes, from: peer, in: context) {

@@ -3,7 +3,7 @@ import OuterSync
 import PeerNet
 
 /// What this node knows about another member.
-struct Peer: Hashable, Sendable {
+struct Peer: Sendable {
     var addresses: [Multiaddr] = []
     var isConnected = false
     /// It has said that it is about to stop.
@@ -18,6 +18,10 @@ struct Peer: Hashable, Sendable {
     var restsUntil: Moment?
     /// When admission records were sent to it.
     var admissionsSentAt: Moment?
+    /// The branch that it trains, if that is another one than this node's.
+    var branch: String?
+    /// What both held of branches and experts when this node last told it of its own, and when that was.
+    var recordsTold: (states: [RecordSummary], at: Moment)?
 
     /// Whether it can be asked for anything.
     var isMember: Bool { isConnected && !reports.isEmpty }

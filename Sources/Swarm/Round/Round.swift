@@ -80,10 +80,19 @@ struct Round: Sendable {
     /// Positions of the members with something to contribute.
     var contributing: [Int] { members.indices.filter { members[$0].share.tokens > 0 } }
 
-    /// Keeps a message for when its roster comes; at the limit the newest is dropped and a nudge brings it again.
+    /// Keeps a message for when its roster comes, once; a nudge brings again what is dropped.
+    ///
+    /// At the limit the sender with the most loses its newest, so nobody pushes out a sender that has less.
     mutating func stash(_ message: Message, attempt: UInt32, from peer: PeerID) {
-        guard attempt >= highestAttempt ?? 0, early.count < Self.earlyMax else { return }
+        guard attempt >= highestAttempt ?? 0,
+            !early.contains(where: { $0.from == peer && $0.attempt == attempt && $0.message == message })
+        else { return }
         early.append(Early(from: peer, message: message, attempt: attempt))
+        guard early.count > Self.earlyMax else { return }
+        let counts = early.reduce(into: [PeerID: Int]()) { $0[$1.from, default: 0] += 1 }
+        let most = counts.values.max() ?? 0
+        // Of several the last that came: it may be the one that has just come up to the others.
+        if let victim = early.lastIndex(where: { counts[$0.from] == most }) { early.remove(at: victim) }
     }
 
     /// The messages that waited for this attempt; those of earlier ones are forgotten.

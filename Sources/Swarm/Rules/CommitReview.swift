@@ -17,6 +17,15 @@ enum CommitReview {
             throw Refusal("the commit does not follow the last final one")
         }
         try checkSizes(value, shape: shape)
+        try OwnerHistory.check(value, after: tip, shape: shape)
+        let keepsFeedback =
+            shape.keepsFeedback && !Exchange(value.members, fragment: value.fragment, shape: shape).isGather
+        for result in commit.results
+        where !OwnerHistory.allows(
+            result.content, of: result.signer, after: tip, keepsFeedback: keepsFeedback)
+        {
+            throw Refusal("an owner has changed the history of its feedback")
+        }
         if let accepted = roster.content.accepted {
             guard commit.valueDigest == accepted.value else {
                 throw Refusal("another commit was accepted before and must be proposed again")

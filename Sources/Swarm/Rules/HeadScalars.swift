@@ -1,6 +1,6 @@
 import Compression
 package import OuterSync
-import PeerNet
+package import PeerNet
 
 /// The scalars leaf of a head: what a head lists besides its tiles. Everybody derives it from the commit.
 enum HeadScalars {
@@ -30,6 +30,13 @@ enum HeadScalars {
         return RoundIndex(bytes[start..<start + 8].reversed().reduce(0) { $0 << 8 | UInt64($1) })
     }
 
+    /// The committed tokens in a leaf's bytes; nil if they are no leaf.
+    static func tokens(in bytes: [UInt8]) -> UInt64? {
+        let start = prefix.count + 12
+        guard bytes.starts(with: prefix), bytes.count >= start + 8 else { return nil }
+        return bytes[start..<start + 8].reversed().reduce(0) { $0 << 8 | UInt64($1) }
+    }
+
     private static func append(_ value: some FixedWidthInteger, to bytes: inout [UInt8]) {
         withUnsafeBytes(of: value.littleEndian) { bytes.append(contentsOf: $0) }
     }
@@ -37,13 +44,18 @@ enum HeadScalars {
 
 extension NodeCore {
     /// The scalars leaf of a fragment's genesis head: nothing committed, the founder is the only voter.
-    package static func genesisScalars(charter: Charter, fragment: FragmentIndex) -> [UInt8] {
+    ///
+    /// - Parameter maker: who made the branch; nil: the swarm's founder.
+    package static func genesisScalars(charter: Charter, maker: PeerID? = nil, fragment: FragmentIndex) -> [UInt8] {
         HeadScalars.bytes(
-            fragment: fragment, round: RoundIndex(0), tokens: 0, closed: false, voters: [charter.founder])
+            fragment: fragment, round: RoundIndex(0), tokens: 0, closed: false, voters: [maker ?? charter.founder])
     }
 
     /// The round of a stored head, out of its scalars leaf; nil if the bytes are no such leaf.
     package static func round(ofScalars bytes: [UInt8]) -> RoundIndex? { HeadScalars.round(in: bytes) }
+
+    /// The committed tokens behind a stored head, out of its scalars leaf; nil if the bytes are no such leaf.
+    package static func tokens(ofScalars bytes: [UInt8]) -> UInt64? { HeadScalars.tokens(in: bytes) }
 }
 
 extension CommitValue {
@@ -55,13 +67,15 @@ extension CommitValue {
                 CommittedPayload(
                     tiles: exchange.tiles(of: payload.owner),
                     shares: payload.contributors.positions.map { members[$0].share }, blob: payload.blob)
-            }, scalars: scalars(tokensBefore: tokensBefore), kind: exchange.payloadKind, resultLevel: resultLevel)
+            }, scalars: scalars(tokensBefore: tokensBefore, shape: shape), kind: exchange.payloadKind,
+            resultLevel: resultLevel)
     }
 
     /// The scalars leaf of the head that this value makes.
-    func scalars(tokensBefore: UInt64) -> [UInt8] {
+    func scalars(tokensBefore: UInt64, shape: FragmentShape) -> [UInt8] {
         HeadScalars.bytes(
-            fragment: fragment, round: round, tokens: tokensBefore &+ tokens, closed: closing, voters: voters)
+            fragment: fragment, round: round, tokens: tokensBefore &+ tokens(most: shape.countedTokensMax),
+            closed: closing, voters: voters)
     }
 
     /// The tiles whose payload counts the contribution of the member at `position`, ascending.

@@ -35,6 +35,11 @@ struct Commit: SignedContent {
             let result = try Signed<OwnerResult>(result, in: context)
             guard result.signer == value.members[payload.owner].peer, result.content.blob == payload.blob,
                 result.content.contributors == payload.contributors,
+                payload.feedback
+                    == CommitPayload(
+                        owner: payload.owner, contributors: payload.contributors, blob: payload.blob,
+                        feedback: result.content.feedback
+                    ).feedback,
                 result.content.id.fragment == id.fragment, result.content.id.round == id.round,
                 result.content.id.attempt <= id.attempt
             else { throw Refusal("a commit's payload is not the one that its owner signed") }

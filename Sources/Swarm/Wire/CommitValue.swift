@@ -18,6 +18,15 @@ struct CommitPayload: Hashable, Sendable {
     var owner: Int
     var contributors: MemberSet
     var blob: BlobReference
+    /// The owner's error feedback, where the charter has any; nil where it has none.
+    var feedback: Feedback?
+
+    struct Feedback: Hashable, Sendable {
+        /// Whether the result goes on from the state that the ledger knows (`LedgerTip.feedback`), or from nothing.
+        var continues: Bool
+        /// The state that it leaves.
+        var after: Digest
+    }
 }
 
 /// What a round decides: one value per round, ever, whatever the attempt that carries it.
@@ -63,6 +72,10 @@ struct CommitValue: Hashable, Sendable {
             entry.owner = UInt32(payload.owner)
             entry.contributors = wire(payload.contributors.bytes)
             entry.blob = payload.blob.message
+            if let feedback = payload.feedback {
+                entry.feedbackContinues = feedback.continues
+                entry.feedbackAfter = wire(feedback.after.bytes)
+            }
             return entry
         }
         message.head = wire(head.bytes)
@@ -138,8 +151,10 @@ extension CommitValue {
     /// Positions of the members in at least one payload.
     var contributors: [Int] { Set(payloads.flatMap(\.contributors.positions)).sorted() }
 
-    /// Tokens that the round commits; a contributor counts once.
-    var tokens: UInt64 { contributors.reduce(0) { $0 + members[$1].share.tokens } }
+    /// Tokens that the round commits; a contributor counts once, with no more than its share may claim.
+    func tokens(most: UInt64) -> UInt64 {
+        CommittedTokens.counted(contributors.map { members[$0].share.tokens }, most: most)
+    }
 
     /// The voters of the next round.
     var voters: [PeerID] { members.map(\.peer) }
@@ -169,5 +184,16 @@ extension CommitPayload {
         self.init(
             owner: Int(message.owner), contributors: try MemberSet(bytes: message.contributors),
             blob: try BlobReference(message.blob))
+        if !message.feedbackAfter.isEmpty {
+            feedback = Feedback(
+                continues: message.feedbackContinues,
+                after: try digest(message.feedbackAfter, "the feedback after a payload"))
+        }
+    }
+
+    /// An owner's signed result as a commit lists it.
+    init(owner: Int, contributors: MemberSet, blob: BlobReference, feedback: FeedbackDigests?) {
+        self.init(owner: owner, contributors: contributors, blob: blob)
+        self.feedback = feedback.map { Feedback(continues: $0.before != nil, after: $0.after) }
     }
 }

@@ -23,6 +23,7 @@ enum Message: Hashable, Sendable {
     case goodbye
     case admission(AdmissionNotice)
     case admissionRefused(AdmissionRefusal)
+    case records(RecordNotice)
 }
 
 extension Message {
@@ -31,14 +32,16 @@ extension Message {
     /// Decodes an envelope of at most `Limits.messageBytesMax` bytes; total.
     init(bytes: [UInt8], in context: BranchContext) throws(Refusal) {
         guard bytes.count <= Limits.messageBytesMax else { throw Refusal("a message is too large") }
-        self = try Self.checked(try Self.opened(bytes, in: context), in: context)
+        let (branch, message) = try Self.opened(bytes, in: context)
+        guard branch == context.branch else { throw Refusal("a message is of another branch") }
+        self = try Self.checked(message, in: context)
     }
 
     /// Decodes what a peer may say that is not let in: who it is, and that it does not let this node in either. Anything
     /// else is nil and costs no signature check.
     init?(stranger bytes: [UInt8], in context: BranchContext) throws(Refusal) {
         guard bytes.count <= Limits.presentationBytesMax else { throw Refusal("a stranger's message is too large") }
-        let message = try Self.opened(bytes, in: context)
+        let (_, message) = try Self.opened(bytes, in: context)
         switch message {
         case .admission(let admission) where admission.presents: self = try Self.checked(message, in: context)
         case .admissionRefused: self = try Self.checked(message, in: context)
@@ -46,9 +49,9 @@ extension Message {
         }
     }
 
-    private static func opened(
+    static func opened(
         _ bytes: [UInt8], in context: BranchContext
-    ) throws(Refusal) -> WireEnvelope.OneOf_Message {
+    ) throws(Refusal) -> (branch: String, message: WireEnvelope.OneOf_Message) {
         let envelope = try decode(WireEnvelope.self, bytes)
         guard envelope.version == version else {
             throw Refusal("a message has version \(envelope.version), not \(version)")
@@ -56,12 +59,11 @@ extension Message {
         guard envelope.swarmID.elementsEqual(context.swarmID.bytes) else {
             throw Refusal("it belongs to another swarm")
         }
-        guard envelope.branch == context.branch else { throw Refusal("a message is of another branch") }
         guard let message = envelope.message else { throw Refusal("a message is empty or of an unknown kind") }
-        return message
+        return (envelope.branch, message)
     }
 
-    private static func checked(
+    static func checked(
         _ message: WireEnvelope.OneOf_Message, in context: BranchContext
     ) throws(Refusal) -> Message {
         switch message {
@@ -103,6 +105,7 @@ extension Message {
         case .admissionRefused(let refused):
             // A reason of a newer version still refuses.
             return .admissionRefused(AdmissionRefusal(rawValue: refused.reason) ?? .invalid)
+        case .records(let records): return .records(try RecordNotice(records))
         }
     }
 
@@ -183,6 +186,7 @@ extension Message {
             var message = WireAdmissionRefused()
             message.reason = refusal.rawValue
             return .admissionRefused(message)
+        case .records(let notice): return .records(notice.message)
         }
     }
 }

@@ -195,12 +195,17 @@ struct OwnerResult: SignedContent {
     var contributors: MemberSet
     /// nil: nothing usable arrived.
     var blob: BlobReference?
+    /// The error feedback behind the mean, where the charter has owners keep any; with a blob only.
+    var feedback: FeedbackDigests?
 
-    init(id: AttemptID, roster: Digest, contributors: MemberSet, blob: BlobReference?) {
+    init(
+        id: AttemptID, roster: Digest, contributors: MemberSet, blob: BlobReference?, feedback: FeedbackDigests? = nil
+    ) {
         self.id = id
         self.roster = roster
         self.contributors = contributors
         self.blob = blob
+        self.feedback = feedback
     }
 
     init(body: [UInt8], in context: BranchContext) throws(Refusal) {
@@ -212,6 +217,15 @@ struct OwnerResult: SignedContent {
         guard contributors.positions.isEmpty == (blob == nil) else {
             throw Refusal("a result has contributors without a blob, or a blob without contributors")
         }
+        if message.feedbackAfter.isEmpty {
+            guard message.feedbackBefore.isEmpty else { throw Refusal("a result ends its owner's feedback") }
+            return
+        }
+        guard blob != nil else { throw Refusal("a result without a blob has feedback") }
+        feedback = FeedbackDigests(
+            before: message.feedbackBefore.isEmpty
+                ? nil : try digest(message.feedbackBefore, "the feedback before a result"),
+            after: try digest(message.feedbackAfter, "the feedback after a result"))
     }
 
     var body: [UInt8] {
@@ -222,6 +236,10 @@ struct OwnerResult: SignedContent {
         message.roster = wire(roster.bytes)
         message.contributors = wire(contributors.bytes)
         if let blob { message.blob = blob.message }
+        if let feedback {
+            message.feedbackBefore = wire(feedback.before?.bytes ?? [])
+            message.feedbackAfter = wire(feedback.after.bytes)
+        }
         return encode(message)
     }
 }

@@ -22,6 +22,7 @@ enum SignedKind: String, Hashable, Sendable {
     case plan, join, roster, result, commit, ack
     case delegation, capability, claim, welcome, revocation
     case table
+    case branch, expert
 }
 
 /// The body of a signed message.
