@@ -30,7 +30,7 @@ struct MergeSearchCommand: AsyncParsableCommand {
     var trials: Int?
 
     @Option(name: .long, help: "Most windows of text per domain; longer text is sampled evenly.")
-    var windows = 128
+    var windows = 256
 
     @Option(name: .long, help: "New folder for the best merge.")
     var out: String?

@@ -113,11 +113,11 @@ struct RecipeMapping {
     }
 }
 
-/// ", did you mean 'weight'?" where a word is near to a known one; empty otherwise.
+/// " (did you mean 'weight'?)" where a word is near to a known one; empty otherwise.
 func suggestion(for word: String, among words: [String]) -> String {
     let nearest = words.map { (word: $0, distance: editDistance(word, $0)) }.min { $0.distance < $1.distance }
     guard let nearest, nearest.distance <= max(1, word.utf8.count / 3) else { return "" }
-    return ", did you mean '\(nearest.word)'?"
+    return " (did you mean '\(nearest.word)'?)"
 }
 
 /// Single-character insertions, deletions and replacements from one word to another.

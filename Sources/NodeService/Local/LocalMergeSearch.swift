@@ -30,7 +30,7 @@ package enum LocalMergeSearch {
 
         /// Wraps the fields.
         package init(
-            recipe: String, data: [String], budget: String? = nil, trials: Int? = nil, windows: Int = 128,
+            recipe: String, data: [String], budget: String? = nil, trials: Int? = nil, windows: Int = 256,
             out: String? = nil, seed: UInt64 = 0, dtype: String? = nil, shardSize: String? = nil, threads: Int? = nil
         ) {
             self.recipe = recipe
