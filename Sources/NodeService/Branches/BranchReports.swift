@@ -2,7 +2,7 @@ package import JSONText
 import Swarm
 
 /// The branches of a swarm, as a node knows them.
-package struct BranchTable: CommandReport {
+package struct BranchListReport: CommandReport {
     /// One branch.
     struct Row: Sendable {
         var id: String

@@ -6,8 +6,8 @@ import Swarm
 
 extension NodeControl {
     /// The branches that the node knows.
-    package func branches() async throws(UserError) -> BranchTable {
-        guard let table = BranchTable(try await ask(["command": "branch_list"])) else { throw Self.unintelligible }
+    package func branches() async throws(UserError) -> BranchListReport {
+        guard let table = BranchListReport(try await ask(["command": "branch_list"])) else { throw Self.unintelligible }
         return table
     }
 

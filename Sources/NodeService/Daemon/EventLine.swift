@@ -35,9 +35,7 @@ struct EventLine {
                 .notice, "the branch was closed with the expert \(expert.record.name) (\(expert.id)): training ends",
                 "branch_closed", ["expert": .text(expert.id)])
         case .roundStarted(let fragment, let round):
-            self.init(
-                .debug, "fragment \(fragment.value) round \(round.value): planned", "round_started",
-                ["fragment": .of(fragment.value), "round": .of(round.value)])
+            self.init(.debug, fragment, round, "planned", "round_started")
         case .coordinating(let fragment, let round, let attempt):
             self.init(
                 .debug, "fragment \(fragment.value) round \(round.value): coordinating attempt \(attempt)",
@@ -49,19 +47,13 @@ struct EventLine {
                 .debug, "fragment \(fragment.value) round \(round.value): head \(head.short)", "adopted",
                 ["fragment": .of(fragment.value), "round": .of(round.value), "head": .text(head.description)])
         case .firstContribution(let fragment, let round):
-            self.init(
-                .notice, "first contribution is final: fragment \(fragment.value) round \(round.value)",
-                "first_contribution",
-                ["fragment": .of(fragment.value), "round": .of(round.value)])
+            self.init(.notice, fragment, round, "the first contribution is final", "first_contribution")
         case .leftOut(let fragment, let round, let inARow):
             self.init(
                 .info, "left out of fragment \(fragment.value) round \(round.value) (\(inARow) in a row)", "left_out",
                 ["fragment": .of(fragment.value), "round": .of(round.value), "in_a_row": .integer(Int64(inARow))])
         case .feedbackLost(let fragment, let round):
-            self.init(
-                .info,
-                "fragment \(fragment.value) round \(round.value): what this node's last mean left over is lost",
-                "feedback_lost", ["fragment": .of(fragment.value), "round": .of(round.value)])
+            self.init(.info, fragment, round, "what this node's last mean left over is lost", "feedback_lost")
         case .overwriting(let fragment, let round, let reason):
             self.init(
                 .info, "fragment \(fragment.value): live value replaced by head \(round.value): \(reason)",
@@ -80,22 +72,13 @@ struct EventLine {
         case .caughtUp: self.init(.notice, "caught up with the swarm", "caught_up", [:])
         case .contributionRefused(let fragment, let round, let peer, let reason):
             self.init(
-                .warning,
-                "fragment \(fragment.value) round \(round.value): contribution of \(peer.short) refused: \(reason)",
-                "contribution_refused",
-                [
-                    "fragment": .of(fragment.value), "round": .of(round.value), "peer": .text(peer.description),
-                    "reason": .text(reason),
-                ])
+                .warning, fragment, round, "contribution of \(peer.short) refused", "contribution_refused",
+                of: peer, reason: reason)
         case .planRefused(let fragment, let round, let attempt, let reason):
-            self.init(
-                .info, "fragment \(fragment.value) round \(round.value) attempt \(attempt): plan refused: \(reason)",
-                "plan_refused", ["fragment": .of(fragment.value), "round": .of(round.value), "reason": .text(reason)])
+            self.init(.info, fragment, round, "plan of attempt \(attempt) refused", "plan_refused", reason: reason)
         case .commitRefused(let fragment, let round, let attempt, let reason):
             self.init(
-                .warning,
-                "fragment \(fragment.value) round \(round.value) attempt \(attempt): commit refused: \(reason)",
-                "commit_refused", ["fragment": .of(fragment.value), "round": .of(round.value), "reason": .text(reason)])
+                .warning, fragment, round, "commit of attempt \(attempt) refused", "commit_refused", reason: reason)
         case .peerAdmitted(let peer, let serial):
             self.init(
                 .notice, "let \(peer.short) in by invite \(serial)", "peer_admitted",
@@ -133,6 +116,28 @@ struct EventLine {
         self.text = text
         self.name = name
         self.members = members
+    }
+
+    /// What happened in a round, where no more is to be said than that, and perhaps why.
+    private init(
+        _ level: Logger.Level, _ fragment: FragmentIndex, _ round: RoundIndex, _ text: String, _ name: String,
+        of peer: PeerID? = nil, reason: String? = nil
+    ) {
+        let place = "fragment \(fragment.value) round \(round.value): \(text)"
+        if let reason, let peer {
+            self.init(
+                level, "\(place): \(reason)", name,
+                [
+                    "fragment": .of(fragment.value), "round": .of(round.value), "peer": .text(peer.description),
+                    "reason": .text(reason),
+                ])
+        } else if let reason {
+            self.init(
+                level, "\(place): \(reason)", name,
+                ["fragment": .of(fragment.value), "round": .of(round.value), "reason": .text(reason)])
+        } else {
+            self.init(level, place, name, ["fragment": .of(fragment.value), "round": .of(round.value)])
+        }
     }
 
     private init(_ summary: NodeCore.RoundSummary) {
