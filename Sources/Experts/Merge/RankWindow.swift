@@ -110,7 +110,9 @@ struct RankWindow: Sendable {
         let low = from?.bits ?? 0
         let high = below?.bits ?? .max
         guard !before.isEmpty else {
-            for index in 0..<piece.count { body(index, bits[index] >= low && bits[index] < high) }
+            // Both bounds in one comparison, which leaves no branch.
+            let width = high &- low
+            for index in 0..<piece.count { body(index, bits[index] &- low < width) }
             return
         }
         var (seenLow, seenHigh) = before[piece.index]

@@ -151,8 +151,10 @@ struct TaskVectorMerge {
         case .random(let key, let density):
             let bound = MaskKey.bound(density)
             for index in 0..<piece.count {
-                let isKept = key.word(piece.range.lowerBound + index) < bound
-                values[index] = isKept ? values[index] : 0
+                // Words and bound are below 2^63. A mask, because nobody can predict a branch on random words.
+                let isBelow = (key.word(piece.range.lowerBound + index) &- bound) &>> 63
+                let mask = 0 &- UInt32(truncatingIfNeeded: isBelow)
+                values[index] = Float(bitPattern: values[index].bitPattern & mask)
             }
         case .byRank(let key, let density, let epsilon):
             for start in stride(from: 0, to: piece.count, by: pass.rowLength) {
