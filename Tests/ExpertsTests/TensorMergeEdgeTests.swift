@@ -42,7 +42,8 @@ private struct DamagedTensor: TensorReading {
     }
 
     @Test func `Opposed inputs have no direction between them, unchanged ones need none`() throws {
-        let directions: [[Float]] = [[1, 0], [-0.5, 0.75.squareRoot()], [-0.5, -(0.75.squareRoot())]]
+        let height = Float(0.75).squareRoot()
+        let directions: [[Float]] = [[1, 0], [-0.5, height], [-0.5, -height]]
         #expect(throws: MergeError.opposed(tensor: "t")) {
             try merge(.multislerp, directions, shared: [.eps: 1e-6], own: [.weight: 1])
         }

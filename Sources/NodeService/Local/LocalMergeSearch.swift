@@ -1,7 +1,7 @@
 import Checkpoint
 import Corpus
 import Experts
-package import JSONText
+import JSONText
 import LanguageModel
 import Numerics
 import Tokenizing

@@ -1,6 +1,7 @@
 import Checkpoint
 import Experts
-package import JSONText
+import JSONText
+import LanguageModel
 import Numerics
 
 /// `atoll merge RECIPE`: what a recipe describes, by a method or as a mixture of experts.
