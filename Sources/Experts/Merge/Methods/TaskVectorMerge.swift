@@ -223,18 +223,25 @@ struct TaskVectorMerge {
     }
 }
 
-/// The sum of some values in eight lanes.
+/// The sum of some values, by eight sums of which none waits for the others.
 func sum(_ values: UnsafePointer<Double>, _ count: Int) -> Double {
-    var lanes = SIMD8<Double>.zero
+    var sums = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
     var index = 0
     while index + 8 <= count {
-        lanes += UnsafeRawPointer(values + index).loadUnaligned(as: SIMD8<Double>.self)
+        let values = values + index
+        sums.0 += values[0]
+        sums.1 += values[1]
+        sums.2 += values[2]
+        sums.3 += values[3]
+        sums.4 += values[4]
+        sums.5 += values[5]
+        sums.6 += values[6]
+        sums.7 += values[7]
         index += 8
     }
-    var sum = lanes.sum()
     while index < count {
-        sum += values[index]
+        sums.0 += values[index]
         index += 1
     }
-    return sum
+    return ((sums.0 + sums.1) + (sums.2 + sums.3)) + ((sums.4 + sums.5) + (sums.6 + sums.7))
 }
