@@ -59,12 +59,28 @@ import Testing
                     == FileManager.default.contents(atPath: swarm["law2/\(name)"]))
         }
         // A merged checkpoint is offered, and a branch begins from it and main.
-        try swarm.succeed(["expert", "publish", swarm["merged"], "--name", "mix"], home: "a")
+        let published = try swarm.succeed(
+            ["expert", "publish", swarm["merged"], "--name", "mix", "--json"], home: "a")
+        let mix = try #require(SwarmPlace.object(published)?["id"] as? String)
         try waitForExpert("b", "mix")
         try swarm.succeed(["expert", "fetch", "mix", "--out", swarm["mix"]], home: "b")
         let both = try swarm.succeed(["branch", "new", "both", "--from", "mix:0.7,main:0.3", "--json"], home: "b")
         let id = try #require(SwarmPlace.object(both)?["id"] as? String)
         try wait("b", branch: id, rounds: 1)
+        // d begins one from both experts, which it has never held, as its text asks for them.
+        try waitForExpert("d", "mix")
+        let tax = try swarm.succeed(
+            ["branch", "new", "tax", "--from", "posterior", "--domain", swarm["text/**"], "--json"], home: "d")
+        let taxID = try #require(SwarmPlace.object(tax)?["id"] as? String)
+        try wait("d", branch: taxID, rounds: 1)
+        let listed = try swarm.succeed(["branch", "list", "--json"], home: "d")
+        let rows = try #require(JSONSerialization.jsonObject(with: Data(listed.utf8)) as? [[String: Any]])
+        let parents = try #require(rows.first { $0["id"] as? String == taxID }?["parents"] as? [[String: Any]])
+        #expect(Set(parents.compactMap { $0["source"] as? String }).isSubset(of: [expert, mix]))
+        let largest = parents.max { ($0["weight"] as? Double ?? 9) < ($1["weight"] as? Double ?? 9) }
+        let best = try loss(of: "law") < loss(of: "mix") ? expert : mix
+        #expect(largest?["source"] as? String == best)
+        #expect(abs(parents.reduce(0) { $0 + ($1["weight"] as? Double ?? 9) } - 1) < 1e-9)
         // Back again, to where it was in the first branch.
         try swarm.succeed(["branch", "join", "main"], home: "b")
         try wait("b", branch: "main", rounds: 2)
@@ -82,6 +98,14 @@ import Testing
             status["branch"] as? String == branch
                 && (status["fragments"] as? [[String: Any]] ?? []).allSatisfy { ($0["round"] as? Int ?? 0) >= rounds }
         }
+    }
+
+    /// The loss of a checkpoint on the place's text, in as many windows as a posterior is taken from.
+    private func loss(of model: String) throws -> Double {
+        let evaluated = try AtollProcess.run(
+            "eval", swarm[model], "--data", swarm["text/**"], "--windows", "100", "--json")
+        #expect(evaluated.status == 0, "\(evaluated.error)")
+        return try #require(SwarmPlace.object(evaluated.output)?["loss"] as? Double)
     }
 
     private func waitForBranch(_ home: String, _ id: String) throws {
